@@ -1,0 +1,49 @@
+# make run    the main job, on unprivileged ports, from nothing but Python 3.11 and make
+# make test   everything the tests need, then all of them
+# make check  format, lint, types
+# make bench  the benchmarks, beside their peers
+# make lock   pin the dependencies anew (needs network)
+
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+ARGS ?=
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: run test check format bench lock clean debian
+
+run: .make/run
+	$(BIN)/lanpost demo $(ARGS)
+
+test: .make/test debian check
+	scripts/run-tests $(ARGS)
+
+check: .make/test
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+
+format: .make/test
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+bench: .make/test debian
+	$(BIN)/python -m bench $(ARGS)
+
+debian:
+	scripts/install-peers
+
+.make/run: requirements/run.txt pyproject.toml scripts/make-venv
+	scripts/make-venv $(PYTHON) $(VENV) requirements/run.txt
+	@mkdir -p .make && touch $@
+
+.make/test: requirements/test.txt pyproject.toml scripts/make-venv
+	scripts/make-venv $(PYTHON) $(VENV) requirements/test.txt
+	@mkdir -p .make && touch .make/run $@
+
+lock:
+	scripts/lock
+
+clean:
+	rm -rf $(VENV) .make

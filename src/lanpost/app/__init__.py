@@ -1,0 +1,1 @@
+"""Wiring: one module per program, the only place that sees both stores and sockets."""

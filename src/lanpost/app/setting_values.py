@@ -1,0 +1,180 @@
+"""How each kind of setting is written in TOML, and what a wrong one should have been.
+
+A reader takes the TOML value and returns ours, or raises ValueError whose text is the remedy.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lanpost.errors import InvalidValue
+from lanpost.model.address import MailAddress
+from lanpost.model.endpoint import Endpoint
+
+Reader = Callable[[Any], Any]
+
+_SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+_OCTETS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w)\Z")
+_SIZE = re.compile(r"(\d+)\s*(KiB|MiB|GiB|KB|MB|GB|B|)\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Listen:
+    """Where a listener waits: an IP literal, 0.0.0.0 and :: included, and a port (0: any free one)."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def setting(reader: Reader, *default: Any) -> Any:
+    """A dataclass field with its reader; the default is written as the file would have it."""
+    several = reader in LISTS
+    value = reader(list(default) if several else default[0])
+    return field(default=value, metadata={"read": reader})
+
+
+def text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError("write a text in quotes")  # noqa: TRY004
+    return value
+
+
+def texts(value: Any) -> tuple[str, ...]:
+    return tuple(text(item) for item in _list(value))
+
+
+def one_of(*words: str) -> Reader:
+    def read(value: Any) -> str:
+        if value not in words:
+            raise ValueError("write one of " + ", ".join(f'"{word}"' for word in words))
+        return str(value)
+
+    return read
+
+
+def truth(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError("write true or false, without quotes")  # noqa: TRY004
+    return value
+
+
+def count(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError("write a whole number of at least 1")
+    return value
+
+
+def percent(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 100:
+        raise ValueError("write a whole number from 1 to 100")
+    return value
+
+
+def port(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 65535:
+        raise ValueError("write a port number from 1 to 65535")
+    return value
+
+
+def ports(value: Any) -> tuple[int, ...]:
+    return tuple(port(item) for item in _list(value))
+
+
+def workers(value: Any) -> int:
+    if value == "auto":
+        return 0
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 256:
+        raise ValueError('write "auto" or a whole number from 1 to 256')
+    return value
+
+
+def duration(value: Any) -> float:
+    """Seconds."""
+    found = _DURATION.match(value) if isinstance(value, str) else None
+    seconds = float(found[1]) * _SECONDS[found[2]] if found else 0
+    if seconds <= 0:
+        raise ValueError('write a time with its unit, as "20ms", "5s", "10m", "24h" or "5d"')
+    return seconds
+
+
+def size(value: Any) -> int:
+    """Octets."""
+    found = _SIZE.match(value) if isinstance(value, str) else None
+    if found:
+        return int(found[1]) * _OCTETS[found[2]]
+    if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+        return value
+    raise ValueError('write a size with its unit, as "500KB", "50MB" or "1GB"')
+
+
+def path(value: Any) -> Path:
+    if not isinstance(value, str) or not value:
+        raise ValueError('write a folder in quotes, as "/var/lib/lanpost"')
+    return Path(value).expanduser()
+
+
+def domain(value: Any) -> str:
+    try:
+        MailAddress.parse(f"x@{text(value)}")
+    except InvalidValue:
+        raise ValueError('write the domain of your mail addresses, as "office.lan"') from None
+    return str(value).lower()
+
+
+def endpoint_text(value: Any) -> str:
+    if text(value) == "":
+        return ""
+    try:
+        return str(Endpoint.parse(value))
+    except InvalidValue as error:
+        raise ValueError(str(error)) from None
+
+
+def ip_text(value: Any) -> str:
+    if text(value) == "":
+        return ""
+    try:
+        return str(ipaddress.ip_address(value))
+    except ValueError:
+        raise ValueError('write an IP address in quotes, as "10.0.0.7"') from None
+
+
+def listens(value: Any) -> tuple[Listen, ...]:
+    return tuple(_listen(item) for item in _list(value))
+
+
+def networks(value: Any) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
+    try:
+        return tuple(ipaddress.ip_network(text(item)) for item in _list(value))
+    except ValueError as error:
+        raise ValueError(f'{error}; write networks as ["10.0.0.0/8", "fd00::/8"]') from None
+
+
+LISTS: tuple[Reader, ...] = (texts, ports, listens, networks)
+
+
+def _list(value: Any) -> list[Any]:
+    if not isinstance(value, list):
+        raise ValueError("write a list in brackets")  # noqa: TRY004
+    return value
+
+
+def _listen(value: Any) -> Listen:
+    host, colon, number = text(value).rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        colon = ""
+    if not (colon and number.isascii() and number.isdigit() and int(number[:6]) < 65536):
+        raise ValueError(f'{value!r}: write an IP address and a port, as "0.0.0.0:25" or "[::]:25"')
+    return Listen(str(address), int(number))

@@ -1,0 +1,168 @@
+"""The settings that `lanpost.toml` may hold, with their defaults: every table and key, in one place.
+
+Only declarations; `config.py` reads and checks. Standard library only: the agent uses it on small devices.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lanpost.app import setting_values as read
+from lanpost.app.setting_values import Listen, setting
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+@dataclass(frozen=True, slots=True)
+class Smtp:
+    """Mail from anyone, to our own addresses."""
+
+    listen: tuple[Listen, ...] = setting(read.listens, "0.0.0.0:25")
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """Mail from people and terminals who authenticate."""
+
+    listen: tuple[Listen, ...] = setting(read.listens, "0.0.0.0:587")
+
+
+@dataclass(frozen=True, slots=True)
+class Authentication:
+    """Where a password may cross the wire without TLS."""
+
+    networks_without_tls: tuple[Network, ...] = setting(read.networks, "127.0.0.0/8", "::1/128")
+
+
+@dataclass(frozen=True, slots=True)
+class Pop3:
+    listen: tuple[Listen, ...] = setting(read.listens, "0.0.0.0:110")
+    idle: float = setting(read.duration, "10m")
+
+
+@dataclass(frozen=True, slots=True)
+class Mailbox:
+    quota: int = setting(read.size, "1GB")  # of each mailbox
+    warning: int = setting(read.percent, 90)  # of the quota, told by a mail to its owner
+
+
+@dataclass(frozen=True, slots=True)
+class Http:
+    """Registration API (HTTPS) and metrics."""
+
+    listen: tuple[Listen, ...] = setting(read.listens, "0.0.0.0:8025")
+    urls: tuple[str, ...] = setting(read.texts)  # what tokens name; empty: from `listen` and our addresses
+
+
+@dataclass(frozen=True, slots=True)
+class Ldap:
+    listen: tuple[Listen, ...] = setting(read.listens)
+    suffix: str = setting(read.text, "")
+    admin_password_file: str = setting(read.text, "")
+    anonymous: str = setting(read.one_of("read", "none"), "read")
+
+
+@dataclass(frozen=True, slots=True)
+class ChartSettings:
+    url: str = setting(read.text, "sqlite:chart.sqlite3")
+    bind_dn: str = setting(read.text, "")
+    password_file: str = setting(read.text, "")
+    user: str = setting(read.text, "")
+
+
+@dataclass(frozen=True, slots=True)
+class Registrar:
+    policy: str = setting(read.one_of("enrolled", "claim"), "enrolled")
+    networks: tuple[Network, ...] = setting(
+        read.networks, "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7"
+    )
+    lifetime: float = setting(read.duration, "24h")
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    cut_through: bool = setting(read.truth, True)
+    cut_through_timeout: float = setting(read.duration, "5s")
+    endpoint_ports: tuple[int, ...] = setting(read.ports, 25)
+    connections: int = setting(read.count, 500)  # outgoing ones in all
+    connections_per_endpoint: int = setting(read.count, 20)
+    idle: float = setting(read.duration, "10s")  # how long a connection is kept for the next mail
+    connect_timeout: float = setting(read.duration, "10s")
+    reply_timeout: float = setting(read.duration, "5m")  # RFC 5321 §4.5.3.2
+    first_retry: float = setting(read.duration, "5s")
+    last_retry: float = setting(read.duration, "10m")  # the longest pause between two tries
+    delay_notice: float = setting(read.duration, "4h")
+    give_up: float = setting(read.duration, "5d")
+
+
+@dataclass(frozen=True, slots=True)
+class Relay:
+    networks: tuple[Network, ...] = setting(read.networks, "127.0.0.0/8")
+    smarthost: str = setting(read.endpoint_text, "")
+
+
+@dataclass(frozen=True, slots=True)
+class Fallback:
+    mailbox: str = setting(read.text, "")
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one client, and all of them together, may take of the receiving side."""
+
+    mail_size: int = setting(read.size, "50MB")
+    recipients: int = setting(read.count, 1000)
+    errors: int = setting(read.count, 20)  # bad commands and refused recipients before we hang up
+    commands: int = setting(read.count, 10_000)  # in one connection, mails not counted
+    command_octets: int = setting(read.count, 2048)
+    connections: int = setting(read.count, 2000)
+    connections_per_client: int = setting(read.count, 200)
+    command_timeout: float = setting(read.duration, "5m")
+    mail_timeout: float = setting(read.duration, "30m")
+    free_disk: int = setting(read.size, "100MB")  # below this no new mail is taken
+
+
+@dataclass(frozen=True, slots=True)
+class Agent:
+    """The terminal's side."""
+
+    port: int = setting(read.port, 25)
+    receive: str = setting(read.text, "")
+    listen: tuple[Listen, ...] = setting(read.listens)  # with `receive`; empty: every address, at `port`
+    address: str = setting(read.ip_text, "")  # register from this address of ours; empty: what reaches the server
+    goodbye: bool = setting(read.truth, False)  # unbind at shutdown
+    settle: float = setting(read.duration, "20ms")
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    level: str = setting(read.one_of("debug", "info", "warning", "error"), "info")
+    format: str = setting(read.one_of("auto", "text", "json"), "auto")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All of `lanpost.toml`. `data` is absolute."""
+
+    domain: str = setting(read.domain, "office.lan")
+    hostname: str = setting(read.text, "")  # what we call ourselves in SMTP; empty: this host's name
+    data: Path = setting(read.path, "/var/lib/lanpost")
+    workers: int = setting(read.workers, "auto")  # 0: auto
+    smtp: Smtp = field(default_factory=Smtp)
+    submission: Submission = field(default_factory=Submission)
+    authentication: Authentication = field(default_factory=Authentication)
+    pop3: Pop3 = field(default_factory=Pop3)
+    mailbox: Mailbox = field(default_factory=Mailbox)
+    http: Http = field(default_factory=Http)
+    ldap: Ldap = field(default_factory=Ldap)
+    chart: ChartSettings = field(default_factory=ChartSettings)
+    registrar: Registrar = field(default_factory=Registrar)
+    delivery: Delivery = field(default_factory=Delivery)
+    relay: Relay = field(default_factory=Relay)
+    fallback: Fallback = field(default_factory=Fallback)
+    limits: Limits = field(default_factory=Limits)
+    agent: Agent = field(default_factory=Agent)
+    log: Log = field(default_factory=Log)
+    file: Path | None = None  # where all this was read from; not a key

@@ -1,0 +1,1 @@
+"""Message formats: trace lines, delivery reports, the chart as a table. Pure functions."""

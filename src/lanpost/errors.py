@@ -1,0 +1,82 @@
+"""Every exception that lanpost raises on purpose.
+
+LanpostError
+  InvalidValue (ValueError)      a text that cannot be what it should be
+    InvalidAddress, InvalidEndpoint, InvalidBinding
+  ConfigurationError             file, key, value and remedy
+  LocalProtocolError             our own caller broke a session's order: a bug, it propagates
+  ContentAborted                 the mail's sender left before its end
+  DeliveryError                  an attempt failed; knows whether for good
+  StoreError                     a file or database of ours cannot be used
+    StoreFull                    no room left: 452 4.3.1
+    StoreBusy                    somebody else holds it
+  ChartUnavailable               the inquiry got no answer: never read as "no such address"
+  RegistrationRefused            knows its HTTP status
+"""
+
+from __future__ import annotations
+
+
+class LanpostError(Exception):
+    """The root: `str()` says what is wrong and, where there is one, the remedy."""
+
+
+class InvalidValue(LanpostError, ValueError):
+    """A text that cannot be read as what it should be."""
+
+
+class InvalidAddress(InvalidValue):
+    """Not a mail address (RFC 5321 §4.1.2, RFC 6531 §3.3)."""
+
+
+class InvalidEndpoint(InvalidValue):
+    """Not an IP literal with a port."""
+
+
+class InvalidBinding(InvalidValue):
+    """Fields of a binding that contradict each other."""
+
+
+class ConfigurationError(LanpostError):
+    """A setting that cannot be used. `str()` names file, key, value and remedy."""
+
+
+class LocalProtocolError(LanpostError):
+    """Our own caller used a session out of order."""
+
+
+class ContentAborted(LanpostError):
+    """The mail will never be complete: its sender left, or it was refused half way."""
+
+
+class DeliveryError(LanpostError):
+    """An attempt failed before the endpoint gave a verdict on each recipient."""
+
+    def __init__(self, text: str, *, permanent: bool, status: str) -> None:
+        super().__init__(text)
+        self.permanent = permanent
+        self.status = status  # RFC 3463, as "4.4.1"
+
+
+class StoreError(LanpostError):
+    """A file or database of ours cannot be used."""
+
+
+class StoreFull(StoreError):
+    """No room left. To SMTP: 452 4.3.1."""
+
+
+class StoreBusy(StoreError):
+    """Somebody else holds it: another session, another process."""
+
+
+class ChartUnavailable(LanpostError):
+    """The chart did not answer the inquiry. To SMTP: 451 4.4.3, or the spool."""
+
+
+class RegistrationRefused(LanpostError):
+    """The registrar refused. `http_status` is for the API's problem details (RFC 9457)."""
+
+    def __init__(self, text: str, *, http_status: int) -> None:
+        super().__init__(text)
+        self.http_status = http_status

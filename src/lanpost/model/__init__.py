@@ -1,0 +1,1 @@
+"""Frozen values: addresses, endpoints, bindings, envelopes. No I/O, no clock."""

@@ -1,0 +1,1 @@
+"""Sockets: one thin shell per protocol. No protocol rule is decided here."""
