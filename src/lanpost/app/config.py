@@ -68,7 +68,7 @@ def _table(kind: type[Any], document: dict[str, Any], file: Path, prefix: str) -
                 raise ConfigurationError(
                     f"{file}: {name} = {value!r}: this is a table; write [{name}] and its keys"
                 )
-            values[key] = _table(types[key], value, file, f"{name}.")  # type: ignore[arg-type]
+            values[key] = _table(types[key], value, file, f"{name}.")
             continue
         try:
             values[key] = known[key].metadata["read"](value)

@@ -1,0 +1,5 @@
+"""`python -m lanpost`."""
+
+from lanpost.cli.main import main
+
+main()

@@ -1,0 +1,66 @@
+"""The `lanpost` command: finds the subcommand, imports only that one, turns errors into one line and a status."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import Any
+
+import click
+
+from lanpost import __version__
+from lanpost.errors import LanpostError
+
+# Where each command is: imported when asked for, since a terminal's agent must not load a server.
+COMMANDS = {
+    "agent": "lanpost.cli.agent:agent",
+    "backup": "lanpost.cli.backup:backup",
+    "ca": "lanpost.cli.ca:ca",
+    "chart": "lanpost.cli.chart:chart",
+    "check": "lanpost.cli.check:check",
+    "demo": "lanpost.cli.demo:demo",
+    "lookup": "lanpost.cli.lookup:lookup",
+    "queue": "lanpost.cli.queue:queue",
+    "restore": "lanpost.cli.backup:restore",
+    "serve": "lanpost.cli.serve:serve",
+    "status": "lanpost.cli.status:status",
+    "terminal": "lanpost.cli.terminal:terminal",
+    "user": "lanpost.cli.user:user",
+    "version": "lanpost.cli.version:version",
+    "watch": "lanpost.cli.watch:watch",
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported on first use."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, name = COMMANDS[cmd_name].partition(":")
+        command: click.Command = getattr(importlib.import_module(module), name)
+        return command
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="lanpost", message="%(prog)s %(version)s")
+def lanpost() -> None:
+    """Mail on a LAN without DNS: terminals say where they are, mail goes straight there."""
+
+
+def main(arguments: list[str] | None = None) -> Any:
+    """Run a command. Status 0: done; 1: failed, one line on stderr says what; 2: wrong usage."""
+    try:
+        return lanpost.main(args=arguments, prog_name="lanpost", standalone_mode=True)
+    except LanpostError as error:
+        print(f"lanpost: {error}", file=sys.stderr)
+        sys.exit(1)
+    except BrokenPipeError:
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
