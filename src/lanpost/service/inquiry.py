@@ -1,0 +1,85 @@
+"""The inquiry: which way one recipient's mail goes.
+
+Decides only; asks the mailboxes of this machine first (a mailbox address is never inquired for), then the chart.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lanpost.errors import ChartUnavailable
+from lanpost.model.address import MailAddress
+from lanpost.model.delivery import Route, Way
+from lanpost.model.endpoint import Endpoint
+from lanpost.model.reply import NO_SUCH_USER, RELAY_DENIED, UNANSWERED
+from lanpost.service.ports import Chart, Clock, Mailboxes
+
+
+@dataclass(frozen=True, slots=True)
+class RoutingRules:
+    """The parts of the configuration that routing needs."""
+
+    domain: str  # ours; mail for it is never relayed
+    smarthost: Endpoint | None = None  # where mail for other domains goes
+    fallback: MailAddress | None = None  # mailbox for mail whose inquiry fails
+
+
+class Router:
+    """One way for every recipient; never raises for an address, whatever the chart does."""
+
+    def __init__(self, rules: RoutingRules, chart: Chart, mailboxes: Mailboxes, clock: Clock) -> None:
+        self._rules = rules
+        self._domain = MailAddress.parse(f"x@{rules.domain}").key.partition("@")[2]
+        self._chart = chart
+        self._mailboxes = mailboxes
+        self._clock = clock
+
+    async def route(self, address: MailAddress, *, may_relay: bool) -> Route:
+        """The way for one recipient, asked afresh each time: the terminal may have moved.
+
+        An unknown recipient's route carries the refusal for RCPT. UNANSWERED: the chart could not be asked; the
+        address may be right, so mail for it is never refused for good.
+        """
+        if address.is_literal:
+            return await self._route_literal(address, may_relay=may_relay)
+        if self._mailboxes.has(address):
+            return Route(address, Way.MAILBOX, mailbox=address)
+        ours = address.key.endswith(self._domain) and address.key.partition("@")[2] == self._domain
+        try:
+            entry = await self._chart.look_up(address)
+        except ChartUnavailable:
+            return self._unanswered(address, ours=ours, may_relay=may_relay)
+        if entry is not None:
+            binding = entry.binding
+            if binding is not None and binding.is_live(self._clock()):
+                return Route(address, Way.ENDPOINT, endpoint=binding.endpoint, binding=binding)
+            return Route(address, Way.HOLD, binding=binding)
+        if ours:
+            return Route(address, Way.UNKNOWN, refusal=NO_SUCH_USER)
+        return self._outside(address, may_relay=may_relay)
+
+    async def _route_literal(self, address: MailAddress, *, may_relay: bool) -> Route:
+        """`fax1@[10.0.0.7]`: taken only where the chart binds fax1 to that very host (RFC 5321 §4.1.3).
+
+        Anything else would let a sender aim our server at any address on the LAN.
+        """
+        at_home = MailAddress.parse(str(address).rpartition("@")[0], self._rules.domain)
+        route = await self.route(at_home, may_relay=may_relay)
+        if route.endpoint is not None and route.endpoint.host == address.literal_host:
+            return route
+        if route.way is Way.UNANSWERED:
+            return route
+        return Route(address, Way.UNKNOWN, refusal=NO_SUCH_USER)
+
+    def _unanswered(self, address: MailAddress, *, ours: bool, may_relay: bool) -> Route:
+        if ours:
+            return Route(address, Way.UNANSWERED, mailbox=self._rules.fallback)
+        if may_relay and self._rules.smarthost is not None:
+            return self._outside(address, may_relay=may_relay)
+        # A stranger's address might be a terminal's: only the chart knows, so the client is asked to come again.
+        return Route(address, Way.UNANSWERED, refusal=UNANSWERED)
+
+    def _outside(self, address: MailAddress, *, may_relay: bool) -> Route:
+        if may_relay and self._rules.smarthost is not None:
+            return Route(address, Way.RELAY, endpoint=self._rules.smarthost)
+        return Route(address, Way.UNKNOWN, refusal=RELAY_DENIED)
