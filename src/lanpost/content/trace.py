@@ -52,7 +52,9 @@ def received(
     if not client.extended:
         protocol = "SMTP"
     else:
-        protocol = ("UTF8SMTP" if smtputf8 else "ESMTP") + ("S" if client.tls else "") + ("A" if client.login else "")
+        protocol = (
+            ("UTF8SMTP" if smtputf8 else "ESMTP") + ("S" if client.tls else "") + ("A" if client.login else "")
+        )
     for_whom = f"\r\n\tfor <{recipient}>" if recipient else ""
     return (
         f"Received: from {hello} ([{literal}])\r\n\tby {hostname} with {protocol} id {mail_id}{for_whom};"
