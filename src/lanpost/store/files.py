@@ -1,0 +1,73 @@
+"""Files made durable: written, fsynced, renamed into place, their folder fsynced.
+
+Raises OSError as the system gave it; `store_error` turns one into StoreFull or StoreError for a caller's caller.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+from collections.abc import Iterable
+from pathlib import Path
+
+from lanpost.errors import StoreError, StoreFull
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+def store_error(error: OSError, what: str) -> StoreError:
+    """What to raise for an OSError: StoreFull where the disk or the user's disk quota has no room left."""
+    if error.errno in _FULL:
+        return StoreFull(f"{what}: the disk is full")
+    return StoreError(f"{what}: {error.strerror or error}")
+
+
+def sync_folder(folder: str | Path) -> None:
+    """Make the names in a folder durable: files made, renamed or removed there."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_all(handle: int, data: bytes) -> None:
+    """Write the whole of `data`, however little the system takes at a time."""
+    written = os.write(handle, data)
+    while written < len(data):
+        written += os.write(handle, memoryview(data)[written:])
+
+
+def write_new_file(path: str | Path, chunks: Iterable[bytes], mode: int = 0o600) -> int:
+    """Make a file that must not exist yet, with its content on disk. Returns its octets.
+
+    Nothing is left of it on any failure, that of `chunks` itself included. Its name is durable only after
+    `sync_folder`.
+    """
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    size = 0
+    try:
+        try:
+            for chunk in chunks:
+                write_all(handle, chunk)
+                size += len(chunk)
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+    except BaseException:
+        Path(path).unlink(missing_ok=True)
+        raise
+    return size
+
+
+def replace_file(path: Path, data: bytes, mode: int = 0o600) -> None:
+    """Put a file in place of the one of that name, durably: whoever opens it sees the old or the new, whole."""
+    fresh = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
+    write_new_file(fresh, (data,), mode)
+    try:
+        fresh.replace(path)
+    except BaseException:
+        fresh.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
