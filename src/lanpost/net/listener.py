@@ -1,0 +1,246 @@
+"""Accepts connections on one or more addresses, limits them, and lets them end in peace at a stop.
+
+It knows no protocol: what it serves is a `Connection`, what it says to one client too many is given to it.
+It resolves no names. Raises ConfigurationError where an address cannot be listened on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import socket
+import ssl
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol, cast
+
+import structlog
+
+from lanpost.errors import ConfigurationError
+
+BACKLOG = 1024  # connections the kernel keeps for us while we are busy; it cuts this to net.core.somaxconn
+ABORT_SECONDS = 1.0  # the loop tells of an aborted connection in its next round
+log = structlog.get_logger()
+
+
+class Listen(Protocol):
+    """Where to listen: an IP literal (0.0.0.0, :: and fe80::1%eth0 included) and a port, 0 for any free one."""
+
+    @property
+    def host(self) -> str: ...
+    @property
+    def port(self) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionLimits:
+    """How many clients at a time. Each listener counts its own, so a crowd at one port leaves the others free."""
+
+    total: int = 2000
+    per_client: int = 200  # from one IP address
+
+
+class Connection(asyncio.Protocol):
+    """One client of a listener. A subclass serves it: `opened`, `data_received`, `closed`, and `leave`.
+
+    `opened` is called once the client is admitted, `closed` once after that, whatever ended it. After
+    `loop.start_tls` the subclass puts the new transport into `transport`.
+    """
+
+    __slots__ = ("client_host", "client_port", "listener", "transport")
+
+    def __init__(self, listener: Listener) -> None:
+        self.listener = listener
+        self.transport: asyncio.Transport
+        self.client_host = ""  # IP literal, without zone
+        self.client_port = 0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast("asyncio.Transport", transport)
+        peer = transport.get_extra_info("peername")
+        if peer:  # gone already, if not
+            self.client_host, _, _ = peer[0].partition("%")
+            self.client_port = peer[1]
+        if self.listener.admit(self):
+            self.opened()
+        else:
+            transport.set_protocol(asyncio.Protocol())
+            self.transport.write(self.listener.refusal)
+            transport.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.listener.release(self)
+        self.closed(exc)
+
+    def opened(self) -> None:
+        """The client is there: greet it."""
+
+    def closed(self, exc: Exception | None) -> None:
+        """The client is gone, or we have closed."""
+
+    def leave(self) -> None:
+        """We are stopping: take leave as soon as nothing is half done, and close. Called more than once."""
+        self.transport.close()
+
+    def local_host(self) -> str:
+        """The address of ours that the client reached."""
+        name = self.transport.get_extra_info("sockname")
+        return str(name[0]).partition("%")[0] if name else ""
+
+
+class Listener:
+    """One service on its addresses, in one process.
+
+    `listens` is where; `serve` makes the Connection for each client; `refusal` is what one client too many is
+    told before it is closed. `tls` is for connections that upgrade; a renewed certificate is a new value there,
+    used from the next upgrade on. With `share_ports` several processes may listen on the same ports.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        listens: Sequence[Listen],
+        serve: Callable[[Listener], Connection],
+        limits: ConnectionLimits | None = None,
+        *,
+        refusal: bytes,
+        tls: ssl.SSLContext | None = None,
+        share_ports: bool = False,
+    ) -> None:
+        self.name = name
+        self.refusal = refusal
+        self.tls = tls
+        self._listens = tuple(listens)
+        self._serve = serve
+        self._limits = limits or ConnectionLimits()
+        self._share_ports = share_ports
+        self._servers: list[asyncio.Server] = []
+        self._addresses: tuple[tuple[str, int], ...] = ()
+        self._connections: set[Connection] = set()
+        self._per_client: dict[str, int] = {}
+        self._empty = asyncio.Event()
+        self._stopping = False
+
+    @property
+    def addresses(self) -> tuple[tuple[str, int], ...]:
+        """Host and real port of each address, in the order given; kept after the stop."""
+        return self._addresses
+
+    @property
+    def ports(self) -> tuple[int, ...]:
+        """The real ports, in the order given."""
+        return tuple(port for _, port in self._addresses)
+
+    @property
+    def count(self) -> int:
+        """Clients connected now."""
+        return len(self._connections)
+
+    async def start(self) -> None:
+        """Listen on every address. Raises ConfigurationError, and then listens on none."""
+        sockets: list[socket.socket] = []
+        try:
+            sockets.extend(self._bind(listen) for listen in self._listens)
+            loop = asyncio.get_running_loop()
+            for sock in sockets:
+                server = await loop.create_server(lambda: self._serve(self), sock=sock, backlog=BACKLOG)
+                self._servers.append(server)
+        except BaseException:
+            self.stop_accepting()
+            for sock in sockets:
+                sock.close()
+            raise
+        self._addresses = tuple(sock.getsockname()[:2] for sock in sockets)
+        log.debug("listening", service=self.name, addresses=[f"{host} {port}" for host, port in self._addresses])
+
+    def stop_accepting(self) -> None:
+        """Listen no more; whoever is connected stays. Idempotent."""
+        self._stopping = True
+        for server in self._servers:
+            server.close()
+        self._servers.clear()
+
+    async def drain(self, seconds: float) -> int:
+        """Accept no more, ask everybody to leave, and cut off whoever is still there after `seconds`.
+
+        Returns how many were cut off.
+        """
+        self.stop_accepting()
+        for connection in tuple(self._connections):
+            connection.leave()
+        if await self._all_gone(seconds):
+            return 0
+        remaining = tuple(self._connections)
+        for connection in remaining:
+            connection.transport.abort()
+        log.info("connections cut off", service=self.name, count=len(remaining))
+        await self._all_gone(ABORT_SECONDS)
+        return len(remaining)
+
+    def admit(self, connection: Connection) -> bool:
+        """Count a new connection, unless there are too many. For Connection only."""
+        host = connection.client_host
+        held = self._per_client.get(host, 0)
+        if held >= self._limits.per_client or len(self._connections) >= self._limits.total or self._stopping:
+            log.info("too many connections", service=self.name, client=host, held=held, all=len(self._connections))
+            return False
+        self._per_client[host] = held + 1
+        self._connections.add(connection)
+        return True
+
+    def release(self, connection: Connection) -> None:
+        """A counted connection is over. For Connection only."""
+        if connection not in self._connections:
+            return
+        self._connections.discard(connection)
+        host = connection.client_host
+        if (held := self._per_client[host]) > 1:
+            self._per_client[host] = held - 1
+        else:
+            del self._per_client[host]
+        if not self._connections:
+            self._empty.set()
+
+    async def _all_gone(self, seconds: float) -> bool:
+        self._empty.clear()
+        if self._connections:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._empty.wait()
+        return not self._connections
+
+    def _bind(self, listen: Listen) -> socket.socket:
+        host, _, zone = listen.host.partition("%")
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        sock = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if self._share_ports:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            if family == socket.AF_INET6:
+                # 0.0.0.0 and :: stand side by side, and an IPv4 client never comes as ::ffff:10.0.0.7.
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                sock.bind((host, listen.port, 0, socket.if_nametoindex(zone) if zone else 0))
+            else:
+                sock.bind((host, listen.port))
+            sock.setblocking(False)
+        except OSError as exc:
+            sock.close()
+            shown = f"[{listen.host}]:{listen.port}" if ":" in host else f"{listen.host}:{listen.port}"
+            raise ConfigurationError(
+                f"[{self.name}] listen: cannot listen on {shown}: {exc.strerror}; {_remedy(exc, listen)}"
+            ) from exc
+        return sock
+
+
+def _remedy(exc: OSError, listen: Listen) -> str:
+    match exc.errno:
+        case errno.EADDRINUSE:
+            return f"`ss -ltnp 'sport = :{listen.port}'` shows which program has it: stop that, or use another port"
+        case errno.EACCES:
+            return "ports below 1024 are for root or for CAP_NET_BIND_SERVICE; start it so, or use a higher port"
+        case errno.EADDRNOTAVAIL:
+            return "that address is not on this machine now; 0.0.0.0 or :: takes all that are"
+        case _:
+            return "give an IP address of this machine and a free port"
