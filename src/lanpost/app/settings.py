@@ -75,9 +75,7 @@ class ChartSettings:
 @dataclass(frozen=True, slots=True)
 class Registrar:
     policy: str = setting(read.one_of("enrolled", "claim"), "enrolled")
-    networks: tuple[Network, ...] = setting(
-        read.networks, "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7"
-    )
+    networks: tuple[Network, ...] = setting(read.networks, "10.0.0.0/8")
     lifetime: float = setting(read.duration, "24h")
 
 
