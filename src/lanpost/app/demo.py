@@ -22,6 +22,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from email.message import EmailMessage
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -115,9 +116,7 @@ class Demo:
         )
         self._start("server", "serve", "--config", str(config))
         for name, port in self.ports.items():
-            self._wait(
-                lambda port=port: _answers(SERVER, port), f"the server listens for {name} at port {port}", "server"
-            )
+            self._wait(partial(_answers, SERVER, port), f"the server listens for {name} at port {port}", "server")
         services = ", ".join(f"{name} {port}" for name, port in self.ports.items())
         self._tell(f"a mail server with registrar and chart inside, at {SERVER} ({services})")
 
