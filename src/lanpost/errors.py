@@ -12,6 +12,8 @@ LanpostError
     StoreBusy                    somebody else holds it
   ChartUnavailable               the inquiry got no answer: never read as "no such address"
   RegistrationRefused            knows its HTTP status
+  RegistrarUnreachable           a terminal got no usable answer; knows whether for want of an address or route
+  RegistrarUntrusted             whoever answered is not the registrar that the terminal's token pins
 """
 
 from __future__ import annotations
@@ -80,3 +82,15 @@ class RegistrationRefused(LanpostError):
     def __init__(self, text: str, *, http_status: int) -> None:
         super().__init__(text)
         self.http_status = http_status
+
+
+class RegistrarUnreachable(LanpostError):
+    """The registrar gave the terminal no answer, or cannot serve it now. `no_way`: no address or no route here."""
+
+    def __init__(self, text: str, *, no_way: bool = False) -> None:
+        super().__init__(text)
+        self.no_way = no_way
+
+
+class RegistrarUntrusted(LanpostError):
+    """Whoever answered could not prove that it is the registrar which the enrolment token pins."""

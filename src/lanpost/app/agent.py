@@ -1,0 +1,314 @@
+"""The agent: on the terminal, watches its own addresses and registers them, for ever.
+
+It registers at the start, at each change of its addresses once that has settled, when a link comes up, and at
+half the lifetime; it tries again for ever, at once when the network changes. Standard library only, as long as it
+takes no mail itself (`receive`): it is carried to small devices.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import random
+import signal
+from collections.abc import Callable, Coroutine
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+from lanpost.app import agent_state, enrolment
+from lanpost.app.agent_state import State, Status
+from lanpost.app.enrolment import Enrolment
+from lanpost.app.settings import Settings
+from lanpost.errors import (
+    ConfigurationError,
+    LanpostError,
+    RegistrarUnreachable,
+    RegistrarUntrusted,
+    RegistrationRefused,
+    StoreError,
+)
+from lanpost.net.address_watch import open_watch
+from lanpost.net.netlink import Change
+from lanpost.net.registration_client import Registration, RegistrationClient, server_hosts
+from lanpost.service.renewal import Renewal
+
+log = logging.getLogger(__name__)
+
+FIRST_LOOK_SECONDS = 0.5  # what the kernel needs to list our addresses is a hundredth of this
+LONGEST_SETTLE_SECONDS = 1.0  # addresses that never stop changing are registered all the same
+GOODBYE_SECONDS = 3.0  # a shutdown does not wait longer for the server
+
+_REMEDIES = {
+    401: "have a new token made with `lanpost terminal rotate` at the server, and enrol with it",
+    422: "see [agent] port here and [delivery] endpoint_ports at the server",
+}
+
+
+class MailService(Protocol):
+    """Takes mail on the terminal while the agent runs."""
+
+    async def stop(self) -> None:
+        """Let clients finish, and stop."""
+
+
+class Agent:
+    """One terminal's agent. `run` lasts until `stop`; `read_settings` is called at each `reload`.
+
+    `on_status` hears of each change of the status, and of each renewal.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        read_settings: Callable[[], Settings],
+        on_status: Callable[[Status], object] = lambda _: None,
+    ) -> None:
+        self._settings = settings
+        self._read_settings = read_settings
+        self._on_status = on_status
+        self._folder = enrolment.agent_folder(settings.data)
+        self._enrolment = enrolment.load(self._folder)
+        self._client = self._make_client()
+        self._renewal = Renewal()
+        self._addresses: frozenset[str] = frozenset()
+        self._woken = asyncio.Event()
+        self._link_up = False
+        self._reload = False
+        self._stopping = False
+        self._status = Status(State.STARTING, str(self._enrolment.token.address), _now(), pid=os.getpid())
+
+    @property
+    def status(self) -> Status:
+        """Where the terminal stands now."""
+        return self._status
+
+    def stop(self) -> None:
+        """Say goodbye if that is set, and end `run`."""
+        self._stopping = True
+        self._woken.set()
+
+    def reload(self) -> None:
+        """Read configuration and enrolment again, and register anew."""
+        self._reload = True
+        self._woken.set()
+
+    async def run(self) -> None:
+        """Keep the terminal registered until stopped. Raises StoreBusy if another agent has this folder."""
+        with agent_state.only_agent(self._folder):
+            service = await self._start_service()
+            self._watch = open_watch(self._noticed, server_hosts(self._enrolment.token))
+            try:
+                await self._tell(self._status)
+                await self._woken_within(FIRST_LOOK_SECONDS)
+                await self._settle()
+                while not self._stopping:
+                    if self._reload:
+                        service = await self._reload_all(service)
+                    await self._interruptible(self._attempt())
+                    while not await self._is_due():
+                        pass
+                if self._settings.agent.goodbye:
+                    await self._say_goodbye()
+            finally:
+                self._watch.close()
+                if service:
+                    await service.stop()
+                await self._tell(replace(self._status, state=State.STOPPED, since=_now()))
+
+    def _noticed(self, change: Change) -> None:
+        self._link_up |= change is Change.LINK_UP
+        self._woken.set()
+
+    async def _woken_within(self, seconds: float) -> bool:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._woken.wait()
+        woken = self._woken.is_set()
+        self._woken.clear()
+        return woken
+
+    async def _settle(self) -> bool:
+        """Wait until nothing changes for a moment. True: what there is now is to be registered at once.
+
+        A DHCP client takes one address away before it sets the next, udhcpc sets one with a wrong prefix first.
+        """
+        loop = asyncio.get_running_loop()
+        latest = loop.time() + LONGEST_SETTLE_SECONDS
+        while not self._stopping and loop.time() < latest and await self._woken_within(self._settings.agent.settle):
+            pass
+        is_new = self._stopping or self._reload or self._link_up or self._watch.addresses != self._addresses
+        if self._watch.addresses != self._addresses:
+            log.info("own addresses: %s", ", ".join(sorted(self._watch.addresses)) or "none")
+        self._addresses, self._link_up = self._watch.addresses, False
+        if is_new:
+            self._renewal.changed(loop.time())
+        return is_new
+
+    async def _is_due(self) -> bool:
+        """Wait for the next attempt's time or for a change; False: for neither, ask again."""
+        pause = self._renewal.due - asyncio.get_running_loop().time()
+        if pause <= 0:
+            return True
+        return await self._settle() if await self._woken_within(pause) else True
+
+    async def _interruptible(self, attempt: Coroutine[Any, Any, None]) -> None:
+        """Run an attempt; drop it when the network changes meanwhile: it may hang on an address that is gone."""
+        task = asyncio.ensure_future(attempt)
+        try:
+            while not task.done():
+                wake = asyncio.ensure_future(self._woken.wait())
+                await asyncio.wait({task, wake}, return_when=asyncio.FIRST_COMPLETED)
+                wake.cancel()
+                if self._woken.is_set() and not task.done():
+                    self._woken.clear()
+                    if await self._settle():
+                        break
+        finally:
+            if not task.done():
+                task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+    async def _attempt(self) -> None:
+        now = asyncio.get_running_loop().time
+        chance = random.random()  # noqa: S311
+        try:
+            if self._status.state in (State.REFUSED, State.UNTRUSTED):
+                await self._read_enrolment()  # somebody may have enrolled this terminal anew
+            registration = await self._client.register(self._settings.agent.port)
+        except RegistrarUnreachable as error:
+            self._renewal.failed(now(), chance)
+            await self._failed(State.OFFLINE if error.no_way else State.UNREACHED, str(error))
+        except RegistrarUntrusted as error:
+            self._renewal.refused(now(), chance)
+            await self._failed(State.UNTRUSTED, str(error))
+        except RegistrationRefused as error:
+            self._renewal.refused(now(), chance)
+            remedy = _REMEDIES.get(error.http_status)
+            await self._failed(State.REFUSED, f"{error}; {remedy}" if remedy else str(error))
+        except ConfigurationError as error:
+            self._renewal.refused(now(), chance)
+            await self._failed(State.REFUSED, str(error))
+        else:
+            self._renewal.registered(now(), registration.lifetime, chance)
+            await self._registered(registration)
+
+    async def _registered(self, registration: Registration) -> None:
+        if self._client.authority != self._enrolment.authority:
+            self._enrolment = replace(self._enrolment, authority=self._client.authority)
+            try:
+                await asyncio.to_thread(enrolment.save, self._folder, self._enrolment)
+            except StoreError as error:
+                log.warning("cannot keep the server's certificate, it will be asked for again: %s", error)
+        is_new = self._status.state is not State.REGISTERED or self._status.endpoint != registration.endpoint
+        log.log(
+            logging.INFO if is_new else logging.DEBUG,
+            "registered: %s at %s%s, by %s",
+            registration.address,
+            registration.endpoint,
+            f" until {registration.expires}" if registration.expires else "",
+            registration.url,
+        )
+        await self._tell(
+            replace(
+                self._status,
+                state=State.REGISTERED,
+                since=_now() if is_new else self._status.since,
+                address=registration.address,
+                endpoint=registration.endpoint,
+                updated=registration.updated,
+                expires=registration.expires,
+                url=registration.url,
+                reason="",
+            )
+        )
+
+    async def _failed(self, state: State, reason: str) -> None:
+        is_new = (state, reason) != (self._status.state, self._status.reason)
+        # Having no network is how a terminal spends its nights: said once. So is each other trouble.
+        level = logging.DEBUG if not is_new else logging.INFO if state is State.OFFLINE else logging.WARNING
+        pause = self._renewal.due - asyncio.get_running_loop().time()
+        log.log(level, "not registered (%s): %s; trying again in %.0f s", state, reason, pause)
+        since = _now() if state is not self._status.state else self._status.since
+        await self._tell(replace(self._status, state=state, since=since, reason=reason))
+
+    async def _say_goodbye(self) -> None:
+        try:
+            async with asyncio.timeout(GOODBYE_SECONDS):
+                await self._client.unregister()
+            log.info("unregistered: %s", self._enrolment.token.address)
+        except (LanpostError, TimeoutError) as error:
+            log.info("could not say goodbye to the server: %s", error or "no answer")
+
+    async def _reload_all(self, service: MailService | None) -> MailService | None:
+        self._reload = False
+        former = self._settings
+        try:
+            fresh = self._read_settings()
+            if fresh.data != former.data:
+                log.warning("another data folder is used from the next start on")
+            self._settings = replace(fresh, data=former.data)
+            await self._read_enrolment()
+            log.info("read the configuration again")
+            if _mail_service(former) != _mail_service(fresh):
+                if service:
+                    await service.stop()
+                service = None
+                service = await self._start_service()
+        except ConfigurationError as error:
+            log.error("the configuration cannot be used: %s", error)
+        return service
+
+    async def _read_enrolment(self) -> None:
+        self._enrolment = await asyncio.to_thread(enrolment.load, self._folder)
+        self._client = self._make_client()
+
+    def _make_client(self) -> RegistrationClient:
+        held: Enrolment = self._enrolment
+        return RegistrationClient(held.token, held.authority, self._settings.agent.address)
+
+    async def _start_service(self) -> MailService | None:
+        if not self._settings.agent.receive:
+            return None
+        from lanpost.app.receiver import start_receiver
+
+        return await start_receiver(self._settings, self._enrolment.token.address)
+
+    async def _tell(self, status: Status) -> None:
+        self._status = replace(status, own_addresses=tuple(sorted(self._addresses)))
+        await asyncio.to_thread(agent_state.write_status, self._folder, self._status)
+        self._on_status(self._status)
+
+
+async def run_agent(settings: Settings, read_settings: Callable[[], Settings]) -> None:
+    """Run the agent until SIGTERM or SIGINT; SIGHUP reads the configuration again."""
+    agent = Agent(settings, read_settings)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, agent.stop)
+    loop.add_signal_handler(signal.SIGHUP, agent.reload)
+    await agent.run()
+
+
+async def register_once(settings: Settings) -> Registration:
+    """Register now, once. Raises what RegistrationClient does, and ConfigurationError where nothing is enrolled."""
+    folder: Path = enrolment.agent_folder(settings.data)
+    held = enrolment.load(folder)
+    client = RegistrationClient(held.token, held.authority, settings.agent.address)
+    registration = await client.register(settings.agent.port)
+    if client.authority != held.authority:
+        enrolment.save(folder, replace(held, authority=client.authority))
+    return registration
+
+
+def _mail_service(settings: Settings) -> tuple[object, ...]:
+    """What decides whether and how mail is taken here."""
+    return settings.agent.receive, settings.agent.listen, settings.agent.port, settings.limits
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")

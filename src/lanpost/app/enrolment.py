@@ -1,0 +1,81 @@
+"""What a terminal remembers of its enrolment: the token, and the authority that the token pins once it is known.
+
+Kept in `<data>/agent/enrolment.json`, readable by its owner only. Standard library only. Raises ConfigurationError
+where there is no usable enrolment, StoreError where the folder cannot be written.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from lanpost.errors import ConfigurationError, InvalidValue, RegistrarUnreachable
+from lanpost.model.token import EnrolmentToken
+from lanpost.net.registration_client import RegistrationClient
+from lanpost.store.files import replace_file, store_error
+
+FILE = "enrolment.json"
+_REMEDY = "run `lanpost terminal add ADDRESS` at the server and paste the line that it prints here"
+
+
+@dataclass(frozen=True, slots=True)
+class Enrolment:
+    """`authority` is PEM, "" until the server was reached for the first time."""
+
+    token: EnrolmentToken
+    authority: str = ""
+
+
+def agent_folder(data: Path) -> Path:
+    """The agent's own folder, made if need be. Raises StoreError."""
+    folder = data / "agent"
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise store_error(error, str(folder)) from None
+    return folder
+
+
+def save(folder: Path, enrolment: Enrolment) -> None:
+    """Put an enrolment in force, durably, in place of the former one."""
+    document = {"token": enrolment.token.encode(), "authority": enrolment.authority}
+    try:
+        replace_file(folder / FILE, json.dumps(document, indent=1).encode(), 0o600)
+    except OSError as error:
+        raise store_error(error, str(folder / FILE)) from None
+
+
+def load(folder: Path) -> Enrolment:
+    """The enrolment in force. Raises ConfigurationError with the remedy."""
+    file = folder / FILE
+    try:
+        document = json.loads(file.read_text("utf-8"))
+        token, authority = str(document["token"]), str(document["authority"])
+    except FileNotFoundError:
+        raise ConfigurationError(f"{file}: this terminal is not enrolled; {_REMEDY}") from None
+    except OSError as error:
+        raise ConfigurationError(f"{file}: cannot be read: {error.strerror or error}") from None
+    except (ValueError, LookupError, TypeError):
+        raise ConfigurationError(f"{file}: damaged; {_REMEDY}") from None
+    try:
+        return Enrolment(EnrolmentToken.decode(token), authority)
+    except InvalidValue as error:
+        raise ConfigurationError(f"{file}: {error}") from None
+
+
+async def enrol(data: Path, text: str) -> tuple[Enrolment, str]:
+    """Take a pasted token in and keep it; the second value says why the server could not be asked, "" if it was.
+
+    Raises InvalidValue for what is no token, RegistrarUntrusted (and then nothing is kept) when the server that
+    answers is not the token's.
+    """
+    enrolment = Enrolment(EnrolmentToken.decode(text))
+    unreachable = ""
+    try:
+        authority = await RegistrationClient(enrolment.token).fetch_authority()
+        enrolment = replace(enrolment, authority=authority)
+    except RegistrarUnreachable as error:
+        unreachable = str(error)
+    save(agent_folder(data), enrolment)
+    return enrolment, unreachable

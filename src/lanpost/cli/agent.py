@@ -1,0 +1,102 @@
+"""`lanpost agent`, `lanpost agent enrol TOKEN`, `lanpost agent status`: the terminal's side."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from dataclasses import asdict
+from functools import partial
+
+import click
+
+from lanpost.app import agent_logs, agent_state, enrolment
+from lanpost.app.agent import register_once, run_agent
+from lanpost.app.agent_state import State
+from lanpost.app.config import load
+from lanpost.app.settings import Settings
+from lanpost.cli.options import print_json, with_json
+from lanpost.model.token import MAX_TOKEN
+
+with_config = click.option(
+    "--config",
+    metavar="FILE",
+    help="Configuration file; else $LANPOST_CONFIG, ./lanpost.toml, /etc/lanpost/lanpost.toml.",
+)
+
+
+@click.group(invoke_without_command=True)
+@click.option("--once", is_flag=True, help="Register now, print the binding, and end.")
+@with_json
+@with_config
+@click.pass_context
+def agent(context: click.Context, once: bool, as_json: bool, config: str | None) -> None:
+    """Keep this terminal registered: tell the server where it is, at each change of its address."""
+    if context.invoked_subcommand:
+        return
+    settings = load(config)
+    if once:
+        _register_once(settings, as_json)
+        return
+    if settings.agent.receive:
+        from lanpost.app import logs  # of the server, whose SMTP side takes the mail
+
+        logs.configure(settings.log)
+    else:
+        agent_logs.configure(settings.log)
+    asyncio.run(run_agent(settings, partial(load, config)))
+
+
+def _register_once(settings: Settings, as_json: bool) -> None:
+    registration = asyncio.run(register_once(settings))
+    if as_json:
+        print_json(asdict(registration))
+    else:
+        until = f" until {registration.expires}" if registration.expires else ""
+        click.echo(f"{registration.address} is registered at {registration.endpoint}{until}")
+
+
+@agent.command()
+@click.argument("token")
+@with_config
+@click.pass_context
+def enrol(context: click.Context, token: str, config: str | None) -> None:
+    """Take in the TOKEN that `lanpost terminal add` printed at the server. "-" reads it from standard input."""
+    settings = _settings(context, config)
+    text = sys.stdin.read(MAX_TOKEN + 1) if token == "-" else token  # noqa: S105
+    held, unreachable = asyncio.run(enrolment.enrol(settings.data, text))
+    click.echo(f"enrolled as {held.token.address}, with the server at {', '.join(held.token.urls)}")
+    if unreachable:
+        click.echo(f"warning: the server was not reached ({unreachable}); the agent will try again", err=True)
+    else:
+        click.echo(f"the server is the one of the token (pin {held.token.pin[:16]}...)")
+    option = f" --config {settings.file}" if settings.file else ""
+    click.echo(f"next: start the agent with `lanpost agent{option}`, or again if it runs already")
+
+
+@agent.command()
+@with_json
+@with_config
+@click.pass_context
+def status(context: click.Context, as_json: bool, config: str | None) -> None:
+    """What the agent here is doing. Status 1 when none runs."""
+    settings = _settings(context, config)
+    folder = enrolment.agent_folder(settings.data)
+    found = agent_state.read_status(folder)
+    if found is None:
+        enrolment.load(folder)  # says it better where that is what is missing
+        click.echo("the agent never ran here; start it with `lanpost agent`", err=True)
+        sys.exit(1)
+    if as_json:
+        print_json(asdict(found))
+    else:
+        for name, value in asdict(found).items():
+            shown = ", ".join(value) if isinstance(value, tuple) else str(value)
+            if shown:
+                click.echo(f"{name.replace('_', ' '):14}{shown}")
+    if found.state is State.STOPPED:
+        sys.exit(1)
+
+
+def _settings(context: click.Context, config: str | None) -> Settings:
+    """`--config` may stand before or behind the subcommand."""
+    return load(config or (context.parent.params.get("config") if context.parent else None))

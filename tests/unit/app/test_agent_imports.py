@@ -1,0 +1,34 @@
+"""The agent is carried to small devices: the standard library is all that it needs."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import lanpost
+
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(lanpost.__file__).parent.parent)}
+
+PROGRAM = """
+import sys
+import {module}
+own = {{"lanpost"}} | set({allowed})
+loaded = {{name.partition(".")[0] for name in sys.modules}}
+builtin = set(sys.builtin_module_names) | set(sys.stdlib_module_names) | {{"__main__"}}
+# What the interpreter loads by itself at its start (an editable installation's finder) is not ours.
+print(*sorted(loaded - builtin - own - {{name.partition(".")[0] for name in before}}))
+"""
+
+
+@pytest.mark.parametrize(
+    ("module", "allowed"), [("lanpost.app.agent", []), ("lanpost.cli.main, lanpost.cli.agent", ["click"])]
+)
+def test_it_loads_nothing_but_the_standard_library(module: str, allowed: list[str]) -> None:
+    program = "import sys; before = set(sys.modules)\n" + PROGRAM.format(module=module, allowed=allowed)
+    command = [sys.executable, "-c", program]
+    result = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=60, check=True)
+    assert result.stdout.split() == []
