@@ -1,0 +1,1 @@
+"""Measures lanpost beside its peers, in one run: `python -m bench --help`, and README.md."""

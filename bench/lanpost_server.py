@@ -1,0 +1,92 @@
+"""`lanpost serve` from this checkout, with its defaults: everything on, limits and logging included."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from bench.processes import await_banner, run, stop
+from bench.target import DOMAIN, START_SECONDS, Stage, Target
+
+SOURCE = Path(__file__).resolve().parent.parent / "src"
+CONFIGURATION = """\
+domain = "{domain}"
+hostname = "mail.{domain}"
+data = "data"
+[smtp]
+listen = ["127.0.0.1:{port}"]
+[submission]
+listen = ["127.0.0.1:0"]
+[pop3]
+listen = ["127.0.0.1:0"]
+[http]
+listen = ["127.0.0.1:0"]
+[delivery]
+cut_through = {cut_through}
+endpoint_ports = [{sink_port}]
+connections_per_endpoint = 100  # as for Postfix
+[limits]
+connections_per_client = 2000  # one client holds the thousand connections of the memory figure
+"""
+
+
+class Lanpost(Target):
+    """Cut-through: the endpoint has the mail before the sender gets 250."""
+
+    name = "lanpost"
+    cut_through = True
+
+    def __init__(self, stage: Stage) -> None:
+        super().__init__(stage)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._environment = {**os.environ, "PYTHONPATH": str(SOURCE)}
+        self._command = [sys.executable, "-m", "lanpost"]
+        self._file = self.folder / "lanpost.toml"
+        self._file.write_text(
+            CONFIGURATION.format(
+                domain=DOMAIN,
+                port=self.port,
+                cut_through=str(self.cut_through).lower(),
+                sink_port=stage.sink_port,
+            ),
+            "utf-8",
+        )
+        chart = self.folder / "chart.csv"
+        rows = "".join(f"{name},{stage.endpoint}\n" for name in stage.addresses())
+        chart.write_text("address,endpoint\n" + rows, "utf-8")
+        run([*self._command, "chart", "import", chart, "--config", self._file], env=self._environment)
+
+    @staticmethod
+    def lacks() -> str:
+        sys.path.insert(0, str(SOURCE))
+        for module in ("lanpost.cli.serve", "lanpost.cli.chart"):
+            if importlib.util.find_spec(module) is None:
+                return f"this checkout has no {module}"
+        return ""
+
+    def start(self) -> None:
+        with (self.folder / "lanpost.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [*self._command, "serve", "--config", str(self._file)],
+                stdout=log,
+                stderr=log,
+                env=self._environment,
+            )
+        await_banner(self.port, START_SECONDS, self._process)
+
+    def stop(self) -> None:
+        stop(self._process)
+
+    def roots(self) -> list[int]:
+        return [self._process.pid] if self._process else []
+
+
+class LanpostSpool(Lanpost):
+    """Every mail through the spool: on disk before the sender gets 250."""
+
+    name = "lanpost-spool"
+    durable = True
+    cut_through = False
