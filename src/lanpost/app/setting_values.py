@@ -14,13 +14,12 @@ from typing import Any
 
 from lanpost.errors import InvalidValue
 from lanpost.model.address import MailAddress
+from lanpost.model.duration import parse_duration
 from lanpost.model.endpoint import Endpoint
 
 Reader = Callable[[Any], Any]
 
-_SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _OCTETS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w)\Z")
 _SIZE = re.compile(r"(\d+)\s*(KiB|MiB|GiB|KB|MB|GB|B|)\Z")
 
 
@@ -99,11 +98,7 @@ def workers(value: Any) -> int:
 
 def duration(value: Any) -> float:
     """Seconds."""
-    found = _DURATION.match(value) if isinstance(value, str) else None
-    seconds = float(found[1]) * _SECONDS[found[2]] if found else 0
-    if seconds <= 0:
-        raise ValueError('write a time with its unit, as "20ms", "5s", "10m", "24h" or "5d"')
-    return seconds
+    return parse_duration(value)
 
 
 def size(value: Any) -> int:

@@ -14,14 +14,12 @@ from lanpost.errors import LanpostError
 # Where each command is: imported when asked for, since a terminal's agent must not load a server.
 COMMANDS = {
     "agent": "lanpost.cli.agent:agent",
-    "backup": "lanpost.cli.backup:backup",
     "ca": "lanpost.cli.ca:ca",
     "chart": "lanpost.cli.chart:chart",
     "check": "lanpost.cli.check:check",
     "demo": "lanpost.cli.demo:demo",
     "lookup": "lanpost.cli.lookup:lookup",
     "queue": "lanpost.cli.queue:queue",
-    "restore": "lanpost.cli.backup:restore",
     "serve": "lanpost.cli.serve:serve",
     "status": "lanpost.cli.status:status",
     "terminal": "lanpost.cli.terminal:terminal",

@@ -1,0 +1,340 @@
+"""Who may bind which address, to which endpoint, for how long.
+
+A terminal changes its own binding and nobody else's. Every refusal is a RegistrationRefused with the HTTP status
+for the API and a sentence that says what to do. ChartUnavailable and StoreError pass through: they are nobody's
+fault at the other end.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from lanpost.errors import RegistrationRefused
+from lanpost.model.account import Terminal
+from lanpost.model.address import MailAddress
+from lanpost.model.binding import Binding, Entry, Source
+from lanpost.model.endpoint import SMTP_PORT, Endpoint
+from lanpost.service.credentials import Credential, new_secret, sha256_of
+from lanpost.service.ports import Accounts, Chart, Mailboxes
+from lanpost.service.throttle import Throttle
+
+MIN_LIFETIME = timedelta(seconds=10)  # below it a terminal would do little but register
+MAX_LIFETIME = timedelta(days=3650)  # even for an administrator; he can also say nothing, and bind for good
+WRONG_SECRETS = 20  # of one peer in a minute
+CLAIMS = 20  # of one peer in an hour: one machine must not take every name there is
+# Names that mean the people behind a mail system (RFC 5321 §4.5.1, RFC 2142): nobody claims them, an administrator
+# may enrol them.
+RESERVED = frozenset(
+    [
+        "abuse",
+        "admin",
+        "administrator",
+        "hostmaster",
+        "mailer-daemon",
+        "noc",
+        "postmaster",
+        "root",
+        "security",
+        "webmaster",
+    ]
+)
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+Durably = Callable[[Callable[[], None]], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """The administrator's choices."""
+
+    domain: str  # claims are for addresses in it only
+    endpoint_ports: tuple[int, ...] = (SMTP_PORT,)  # that a binding may name
+    lifetime: timedelta = timedelta(hours=24)  # given where none is asked for, and the most a terminal gets
+    claim: bool = False  # strangers may take free addresses
+    networks: tuple[Network, ...] = ()  # from which they may
+
+    @property
+    def min_lifetime(self) -> timedelta:
+        return min(MIN_LIFETIME, self.lifetime)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a registrant asks for; None: as the rules have it."""
+
+    port: int | None = None
+    endpoint: Endpoint | None = None  # None: where it registers from
+    lifetime: timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """The binding now in force, and for a fresh claim the key that later changes must show, told this once."""
+
+    binding: Binding
+    key: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class _Registrant:
+    """Who asks: an enrolled terminal, or (None) an administrator."""
+
+    terminal: Terminal | None
+
+    def owns(self, address: MailAddress) -> bool:
+        return self.terminal is not None and self.terminal.address == address
+
+    @property
+    def is_trusted(self) -> bool:
+        return self.terminal is None or self.terminal.speaks_for_others
+
+
+class Registrar:
+    """Decides on registrations and writes them into the chart.
+
+    `administrator_sha256` is of the administrator's secret; b"" means there is none. `durably` runs a write that
+    waits for the disk away from the event loop. `peer` is always where the asking connection comes from.
+    """
+
+    def __init__(
+        self,
+        chart: Chart,
+        accounts: Accounts,
+        mailboxes: Mailboxes,
+        rules: Rules,
+        *,
+        durably: Durably,
+        administrator_sha256: bytes = b"",
+    ) -> None:
+        self._chart = chart
+        self._accounts = accounts
+        self._mailboxes = mailboxes
+        self._rules = rules
+        self._durably = durably
+        self._administrator_sha256 = administrator_sha256
+        self._wrong_secrets = Throttle(WRONG_SECRETS, timedelta(minutes=1))
+        self._claims = Throttle(CLAIMS, timedelta(hours=1))
+        self._claiming: set[MailAddress] = set()
+        self._own_domain = _domain_key(MailAddress.parse("x", rules.domain))
+
+    async def register(
+        self, address: MailAddress, credential: Credential | None, peer: Endpoint, request: Request, now: datetime
+    ) -> Registration:
+        """Bind the address, or renew its binding. No credential: a claim, where the rules allow claims.
+
+        RegistrationRefused: 401 no or wrong secret, 403 not yours to bind, 404 not enrolled, 409 belongs to
+        somebody else, 422 a port or lifetime that is not to be had, 429 too often.
+        """
+        self._refuse_mailbox(address)
+        if credential is None and self._rules.claim:
+            return await self._claim(address, peer, request, now)
+        registrant = self._identify(address, credential, peer, now)
+        if not registrant.owns(address):
+            if request.endpoint is None:
+                raise RegistrationRefused(
+                    f'whoever speaks for {address} must name its "endpoint", as "10.0.0.7:25"', http_status=422
+                )
+            # A DHCP server meets every host on the LAN; only terminals that were made known get mail.
+            if registrant.terminal and not await self._is_known(address):
+                raise _not_enrolled(address)
+        binding = self._binding(address, registrant, peer, request, now)
+        await self._chart.bind(binding)
+        return Registration(binding)
+
+    async def unregister(
+        self, address: MailAddress, credential: Credential | None, peer: Endpoint, now: datetime
+    ) -> bool:
+        """Take the binding away; the terminal stays known. False: it had none. Refusals: 401, 403, 404, 429."""
+        self._identify(address, credential, peer, now)
+        return await self._chart.unbind(address)
+
+    async def get(
+        self, address: MailAddress, credential: Credential | None, peer: Endpoint, now: datetime
+    ) -> Binding:
+        """The binding, live or expired, for the terminal itself and those who may change it; nobody else.
+
+        RegistrationRefused: 401, 403, 429; 404 also where the terminal has no binding now.
+        """
+        self._identify(address, credential, peer, now)
+        entry = await self._chart.look_up(address)
+        if entry is None or entry.binding is None:
+            raise RegistrationRefused(f"{address} has no binding now; PUT makes one", http_status=404)
+        return entry.binding
+
+    def entries(self, credential: Credential | None, peer: Endpoint, now: datetime) -> AsyncIterator[Entry]:
+        """The whole chart, for administrators. RegistrationRefused: 401, 403, 429."""
+        self._identify(None, credential, peer, now)
+        return self._chart.entries()
+
+    def _identify(
+        self, address: MailAddress | None, credential: Credential | None, peer: Endpoint, now: datetime
+    ) -> _Registrant:
+        """Who asks, if he may do anything with that address (None: with all of them)."""
+        if (wait := self._wrong_secrets.wait(peer.host, now)) is not None:
+            raise RegistrationRefused(
+                f"too many wrong secrets from {peer.host}; try again in {wait.total_seconds():.0f} s",
+                http_status=429,
+            )
+        if credential is None:
+            raise RegistrationRefused("show the secret: Authorization: Bearer SECRET", http_status=401)
+        if self._administrator_sha256 and credential.proves(self._administrator_sha256):
+            return _Registrant(None)
+        own = self._accounts.terminal(address) if address else None
+        if own is not None and credential.proves_terminal(own):
+            return _Registrant(own)
+        if credential.account is not None:
+            named = self._accounts.terminal(credential.account)
+            if named is not None and credential.proves_terminal(named):
+                if address is not None and named.speaks_for_others:
+                    return _Registrant(named)
+                raise RegistrationRefused(
+                    f"this secret is of {named.address}, which may change its own binding and nobody else's; "
+                    "an administrator's secret may more",
+                    http_status=403,
+                )
+        if address is not None and own is None:
+            raise _not_enrolled(address)
+        self._wrong_secrets.count(peer.host, now)
+        whose = f"of {address}" if address else "of an administrator (see admin.token in the data folder)"
+        raise RegistrationRefused(
+            f"this is not the secret {whose}; `lanpost terminal rotate ADDRESS` at the server makes a new one",
+            http_status=401,
+        )
+
+    def _binding(
+        self, address: MailAddress, registrant: _Registrant, peer: Endpoint, request: Request, now: datetime
+    ) -> Binding:
+        if registrant.terminal is None:
+            source, owner = Source.ADMINISTRATOR, ""
+        else:
+            source = Source.AGENT if registrant.owns(address) else Source.DHCP
+            owner = registrant.terminal.address.key
+        lifetime = self._lifetime(registrant, request)
+        expires = None if lifetime is None else now + lifetime
+        return Binding(address, self._endpoint(registrant, peer, request), now, expires, source, owner)
+
+    def _endpoint(self, registrant: _Registrant, peer: Endpoint, request: Request) -> Endpoint:
+        asked = request.endpoint
+        if asked is None:
+            endpoint = Endpoint(peer.host, request.port or SMTP_PORT, peer.zone)
+        elif registrant.is_trusted:
+            endpoint = asked
+        elif asked.host == peer.host and asked.zone in ("", peer.zone):
+            endpoint = Endpoint(peer.host, asked.port, peer.zone)
+        else:
+            raise RegistrationRefused(
+                f"you register from {peer.host} and may not name {asked.host}: leave the endpoint out, or register "
+                "from that address",
+                http_status=403,
+            )
+        if endpoint.port not in self._rules.endpoint_ports:
+            allowed = ", ".join(map(str, self._rules.endpoint_ports))
+            raise RegistrationRefused(
+                f"port {endpoint.port} is not to be had: [delivery] endpoint_ports allows {allowed}",
+                http_status=422,
+            )
+        if registrant.terminal and _is_loopback(endpoint) and not _is_loopback(peer):
+            raise RegistrationRefused(
+                f"{endpoint.host} is the mail server itself; name the terminal's address", http_status=422
+            )
+        return endpoint
+
+    def _lifetime(self, registrant: _Registrant, request: Request) -> timedelta | None:
+        asked = request.lifetime
+        if asked is not None and asked < self._rules.min_lifetime:
+            raise RegistrationRefused(
+                f"a lifetime has at least {self._rules.min_lifetime.total_seconds():g} s", http_status=422
+            )
+        if registrant.terminal is None:
+            return None if asked is None else min(asked, MAX_LIFETIME)
+        return self._rules.lifetime if asked is None else min(asked, self._rules.lifetime)
+
+    async def _claim(self, address: MailAddress, peer: Endpoint, request: Request, now: datetime) -> Registration:
+        self._refuse_claim(address, peer, now)
+        key = new_secret(address)
+        terminal = Terminal(address, sha256_of(key), now)
+        binding = self._binding(address, _Registrant(terminal), peer, request, now)
+        self._claiming.add(address)
+        try:
+            if await self._is_known(address):
+                raise _taken(address)
+            self._claims.count(peer.host, now)
+            # The account is first: a binding that nobody holds the key of would be there for good.
+            await self._durably(lambda: self._put_claimed(terminal))
+            try:
+                await self._chart.bind(binding)
+            except BaseException:
+                await self._durably(lambda: _forget(self._accounts, terminal))
+                raise
+        finally:
+            self._claiming.discard(address)
+        return Registration(binding, key)
+
+    def _refuse_claim(self, address: MailAddress, peer: Endpoint, now: datetime) -> None:
+        host = ipaddress.ip_address(peer.host)
+        if not any(host in network for network in self._rules.networks):
+            raise RegistrationRefused(
+                f"addresses are not given to strangers from {peer.host}: enrol the terminal "
+                "(`lanpost terminal add`) or add its network to [registrar] networks",
+                http_status=403,
+            )
+        if address in self._claiming:
+            raise _taken(address)
+        if self._accounts.terminal(address) is not None:
+            raise RegistrationRefused(
+                f"{address} is taken; its holder shows the key: Authorization: Bearer KEY", http_status=401
+            )
+        if _domain_key(address) != self._own_domain or address.key.rpartition("@")[0] in RESERVED:
+            raise RegistrationRefused(
+                f"{address} is not to be claimed; an administrator can enrol it (`lanpost terminal add`)",
+                http_status=403,
+            )
+        if (wait := self._claims.wait(peer.host, now)) is not None:
+            raise RegistrationRefused(
+                f"{peer.host} claimed {CLAIMS} addresses within an hour; try again in {wait.total_seconds():.0f} s",
+                http_status=429,
+            )
+
+    def _put_claimed(self, terminal: Terminal) -> None:
+        # Asked again: another process may have enrolled the address while the chart was asked.
+        if self._accounts.terminal(terminal.address) or self._accounts.user(terminal.address):
+            raise _taken(terminal.address)
+        self._accounts.put_terminal(terminal)
+
+    async def _is_known(self, address: MailAddress) -> bool:
+        """Enrolled, or in the chart by an administrator's hand, bound or not."""
+        if self._accounts.terminal(address) is not None:
+            return True
+        return await self._chart.look_up(address) is not None
+
+    def _refuse_mailbox(self, address: MailAddress) -> None:
+        if self._mailboxes.has(address) or self._accounts.user(address) is not None:
+            raise RegistrationRefused(
+                f"{address} is a person's mailbox here and cannot be a terminal's address; choose another",
+                http_status=409,
+            )
+
+
+def _not_enrolled(address: MailAddress) -> RegistrationRefused:
+    return RegistrationRefused(
+        f"{address} is not enrolled here; `lanpost terminal add {address}` at the server does that", http_status=404
+    )
+
+
+def _taken(address: MailAddress) -> RegistrationRefused:
+    return RegistrationRefused(f"{address} belongs to somebody else; choose another", http_status=409)
+
+
+def _forget(accounts: Accounts, terminal: Terminal) -> None:
+    accounts.remove_terminal(terminal.address)
+
+
+def _is_loopback(endpoint: Endpoint) -> bool:
+    return ipaddress.ip_address(endpoint.host).is_loopback
+
+
+def _domain_key(address: MailAddress) -> str:
+    return address.key.rpartition("@")[2]

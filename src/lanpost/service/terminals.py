@@ -1,0 +1,101 @@
+"""The administrator's side of enrolment: terminals are added, listed, given a new secret, removed.
+
+Raises RegistrationRefused (409 taken, 404 not enrolled), ChartUnavailable and StoreError.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from lanpost.errors import RegistrationRefused
+from lanpost.model.account import Terminal
+from lanpost.model.address import MailAddress
+from lanpost.model.binding import Binding
+from lanpost.service.credentials import new_secret, sha256_of
+from lanpost.service.ports import Accounts, Chart
+
+
+@dataclass(frozen=True, slots=True)
+class TerminalState:
+    """An enrolled terminal and where it is, as far as the chart knows."""
+
+    terminal: Terminal
+    binding: Binding | None
+
+    def word(self, now: datetime) -> str:
+        """`live`, `expired` or `none`."""
+        if self.binding is None:
+            return "none"
+        return "live" if self.binding.is_live(now) else "expired"
+
+
+class Terminals:
+    """Enrolled terminals: an account with a secret each, and a place in the chart."""
+
+    def __init__(self, chart: Chart, accounts: Accounts) -> None:
+        self._chart = chart
+        self._accounts = accounts
+
+    async def add(self, address: MailAddress, now: datetime, *, speaks_for_others: bool = False) -> str:
+        """Enrol a terminal. Returns its secret, which is stored nowhere."""
+        if self._accounts.user(address) is not None:
+            raise RegistrationRefused(
+                f"{address} is a person's mailbox here and cannot be a terminal's address; choose another, or "
+                f"remove the mailbox first (`lanpost user remove {address}`)",
+                http_status=409,
+            )
+        if self._accounts.terminal(address) is not None:
+            raise RegistrationRefused(
+                f"{address} is enrolled already; `lanpost terminal rotate {address}` makes it a new token",
+                http_status=409,
+            )
+        secret = new_secret(address)
+        self._accounts.put_terminal(Terminal(address, sha256_of(secret), now, speaks_for_others))
+        try:
+            await self._chart.add(address)
+        except BaseException:
+            self._accounts.remove_terminal(address)
+            raise
+        return secret
+
+    async def rotate(self, address: MailAddress) -> str:
+        """Give the terminal a new secret; the old one is worth nothing from now on. Its binding stays."""
+        secret = new_secret(address)
+        self._accounts.put_terminal(replace(self._enrolled(address), secret_sha256=sha256_of(secret)))
+        await self._chart.add(address)
+        return secret
+
+    async def remove(self, address: MailAddress) -> None:
+        """Forget the terminal, its secret and its place in the chart."""
+        terminal = self._enrolled(address)
+        # The account first, or the terminal could bind itself anew in between.
+        self._accounts.remove_terminal(address)
+        try:
+            await self._chart.remove(address)
+        except BaseException:
+            self._accounts.put_terminal(terminal)
+            raise
+
+    async def state(self, address: MailAddress) -> TerminalState:
+        """One terminal and where it is."""
+        return await self._state(self._enrolled(address))
+
+    async def states(self) -> AsyncIterator[TerminalState]:
+        """All of them."""
+        for terminal in self._accounts.terminals():
+            yield await self._state(terminal)
+
+    async def _state(self, terminal: Terminal) -> TerminalState:
+        entry = await self._chart.look_up(terminal.address)
+        return TerminalState(terminal, entry.binding if entry else None)
+
+    def _enrolled(self, address: MailAddress) -> Terminal:
+        terminal = self._accounts.terminal(address)
+        if terminal is None:
+            raise RegistrationRefused(
+                f"{address} is not enrolled here; `lanpost terminal list` shows who is",
+                http_status=404,
+            )
+        return terminal

@@ -1,0 +1,47 @@
+"""How often one peer may do what costs us or tempts him: a count per peer and window, in bounded memory."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections import OrderedDict
+from datetime import datetime, timedelta
+
+MAX_PEERS = 4096  # remembered at once; the one that began longest ago is forgotten first
+
+
+class Throttle:
+    """At most `limit` offences of one peer in a `window`, which begins with the first of them."""
+
+    def __init__(self, limit: int, window: timedelta) -> None:
+        self._limit = limit
+        self._window = window
+        self._peers: OrderedDict[str, tuple[datetime, int]] = OrderedDict()
+
+    def wait(self, host: str, now: datetime) -> timedelta | None:
+        """How long the peer has to wait; None: he may go on."""
+        began, count = self._peers.get(_peer(host), (now, 0))
+        # A clock that was set back must not lock anybody out for longer than one window.
+        passed = now - began
+        if count < self._limit or not timedelta(0) <= passed < self._window:
+            return None
+        return self._window - passed
+
+    def count(self, host: str, now: datetime) -> None:
+        """One more offence of that peer."""
+        peer = _peer(host)
+        began, count = self._peers.get(peer, (now, 0))
+        if not timedelta(0) <= now - began < self._window:
+            began, count = now, 0
+        if count == 0:
+            self._peers.pop(peer, None)
+        self._peers[peer] = (began, count + 1)
+        while len(self._peers) > MAX_PEERS:
+            self._peers.popitem(last=False)
+
+
+def _peer(host: str) -> str:
+    """An IPv6 host commands a whole /64, and is one peer with it."""
+    address = ipaddress.ip_address(host)
+    if isinstance(address, ipaddress.IPv6Address) and not address.is_link_local and not address.is_loopback:
+        return str(ipaddress.ip_network((int(address), 64), strict=False))
+    return host
