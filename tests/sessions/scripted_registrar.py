@@ -144,7 +144,7 @@ class ScriptedRegistrar:
                 if self.hangs:
                     self._held.add(writer)
                     return
-                status, answer = (self.answer or self._bound)(request)
+                status, answer = (self.answer or self.bound)(request)
                 writer.write(_response(status, json.dumps(answer).encode()))
             await writer.drain()
         except (ConnectionError, asyncio.IncompleteReadError):
@@ -152,7 +152,7 @@ class ScriptedRegistrar:
         if writer not in self._held:
             writer.close()
 
-    def _bound(self, request: Request) -> tuple[int, Any]:
+    def bound(self, request: Request) -> tuple[int, Any]:
         now = datetime.now(UTC)
         if request.method == "DELETE":
             return 204, None

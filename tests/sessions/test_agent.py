@@ -149,7 +149,7 @@ async def test_it_tries_again_until_the_server_is_well(
     async with ScriptedRegistrar(authority) as server:
 
         def sick(request: Request) -> tuple[int, object]:
-            return (503, {"detail": "in maintenance"}) if len(server.requests) < 6 else server._bound(request)
+            return (503, {"detail": "in maintenance"}) if len(server.requests) < 6 else server.bound(request)
 
         server.answer = sick
         here = terminal(server)
