@@ -14,7 +14,7 @@ from typing import Any
 
 from lanpost.model.account import Terminal, User
 from lanpost.model.address import MailAddress
-from lanpost.store.sqlite import BUSY_SECONDS, Schema, from_micros, open_database, store_error, to_micros
+from lanpost.store.sqlite import BUSY_SECONDS, Schema, from_micros, open_database, sqlite_error, to_micros
 
 SCHEMA = Schema(
     what="file of accounts",
@@ -97,7 +97,7 @@ class SqliteAccounts:
             with self._using:
                 return self._database.execute(statement, values).fetchall()
         except sqlite3.Error as error:
-            raise store_error(self.file, error) from error
+            raise sqlite_error(error, self.file) from error
 
     def _change(self, statement: str, *values: object) -> bool:
         """One statement is one transaction: durable on return. Tells whether there was a row to change."""
@@ -105,7 +105,7 @@ class SqliteAccounts:
             with self._using:
                 return self._database.execute(statement, values).rowcount > 0
         except sqlite3.Error as error:
-            raise store_error(self.file, error) from error
+            raise sqlite_error(error, self.file) from error
 
 
 def _parts(address: MailAddress) -> tuple[str, str, str]:

@@ -24,7 +24,7 @@ from lanpost.store.sqlite import (
     Schema,
     from_micros,
     open_database,
-    store_error,
+    sqlite_error,
     to_micros,
     transaction,
 )
@@ -149,7 +149,7 @@ class SqliteChart:
                 with transaction(self._writer):
                     yield
             except sqlite3.Error as error:
-                raise store_error(self.file, error) from error
+                raise sqlite_error(error, self.file) from error
 
     def close(self) -> None:
         """Let go of the file. Idempotent."""
@@ -163,7 +163,7 @@ class SqliteChart:
                 # All rows at once: a cursor half read would hold its snapshot, and the log could not be cut short.
                 return self._reader.execute(statement, values).fetchall()
         except sqlite3.Error as error:
-            raise store_error(self.file, error) from error
+            raise sqlite_error(error, self.file) from error
 
     def _write(self, statement: str, *values: object) -> int:
         with self.transaction():

@@ -15,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from lanpost.errors import StoreBusy, StoreError, StoreFull
+from lanpost.store.files import store_error, sync_folder
 
 BUSY_SECONDS = 10.0  # how long a writer waits for those of other processes
 WAL_OCTETS = 16 * 2**20  # what the write-ahead log shrinks to after a large import
@@ -53,8 +54,10 @@ def open_database(file: Path, schema: Schema, busy_seconds: float = BUSY_SECONDS
     try:
         _make_private(file)
         connection = sqlite3.connect(file, timeout=busy_seconds, isolation_level=None, check_same_thread=False)
-    except (OSError, sqlite3.Error) as error:
-        raise store_error(file, error) from error
+    except OSError as error:
+        raise store_error(error, str(file)) from error
+    except sqlite3.Error as error:
+        raise sqlite_error(error, file) from error
     try:
         _use_wal(connection, busy_seconds)
         connection.execute("PRAGMA synchronous = FULL")  # a commit is on disk when it returns
@@ -63,7 +66,7 @@ def open_database(file: Path, schema: Schema, busy_seconds: float = BUSY_SECONDS
     except BaseException as error:
         connection.close()
         if isinstance(error, sqlite3.Error):
-            raise store_error(file, error) from error
+            raise sqlite_error(error, file) from error
         raise
     return connection
 
@@ -94,8 +97,8 @@ def from_micros(micros: int) -> datetime:
     return _EPOCH + timedelta(microseconds=micros)
 
 
-def store_error(file: Path, error: OSError | sqlite3.Error) -> StoreError:
-    """Our error for one of SQLite's or the system's, with file, reason and remedy."""
+def sqlite_error(error: sqlite3.Error, file: Path) -> StoreError:
+    """Our error for one of SQLite's, with file, reason and remedy."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the primary code; the rest is detail
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return StoreBusy(f"{file}: another process has been writing for too long; try again")
@@ -122,6 +125,7 @@ def _make_private(file: Path) -> None:
             os.fchown(descriptor, folder.st_uid, folder.st_gid)
     finally:
         os.close(descriptor)
+    sync_folder(file.parent)
 
 
 def _use_wal(connection: sqlite3.Connection, busy_seconds: float) -> None:

@@ -1,0 +1,191 @@
+"""`lanpost chart`: the table of bindings, seen and changed by hand."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from datetime import UTC, datetime
+
+import click
+
+from lanpost.app import chart_files
+from lanpost.app.charts import open_chart
+from lanpost.app.settings import Settings
+from lanpost.cli.options import with_json, with_settings
+from lanpost.errors import InvalidValue, LanpostError
+from lanpost.model.address import MailAddress
+from lanpost.model.binding import Binding, Entry
+from lanpost.model.endpoint import Endpoint
+from lanpost.service.ports import Chart
+
+HEADER = ("ADDRESS", "ENDPOINT", "UPDATED", "EXPIRES", "SOURCE")
+ROWS_AT_ONCE = 1_000  # a table's columns are as wide as these need; a chart may have a million rows
+
+with_format = click.option(
+    "--format", "form", type=click.Choice(list(chart_files.FORMS)), help="Else told by the file's ending."
+)
+
+
+@asynccontextmanager
+async def opened(settings: Settings) -> AsyncIterator[Chart]:
+    chart = open_chart(settings)
+    try:
+        yield chart
+    finally:
+        await chart.close()
+
+
+@click.group()
+def chart() -> None:
+    """The chart: which mail address is at which endpoint."""
+
+
+@chart.command("list")
+@with_settings
+@with_json
+def list_entries(settings: Settings, as_json: bool) -> None:
+    """Print all entries, by address."""
+    if as_json:
+        asyncio.run(_export(settings, chart_files.FORMS["json"], sys.stdout.write))
+    else:
+        asyncio.run(_list(settings))
+
+
+async def _list(settings: Settings) -> None:
+    rows: list[Sequence[str]] = [HEADER]
+    widths: Sequence[int] = ()
+    async with opened(settings) as opened_chart:
+        async for entry in opened_chart.entries():
+            rows.append(_row(entry, datetime.now(UTC)))
+            if len(rows) >= ROWS_AT_ONCE:
+                widths = _print_rows(rows, widths)
+                rows = []
+    if rows:
+        _print_rows(rows, widths)
+
+
+def _row(entry: Entry, now: datetime) -> Sequence[str]:
+    binding = entry.binding
+    if binding is None:
+        return str(entry.address), "-", "-", "-", "-"
+    expires = _shown(binding.expires) if binding.expires else "never"
+    if not binding.is_live(now):
+        expires += " (expired)"
+    return str(entry.address), str(binding.endpoint), _shown(binding.updated), expires, binding.source.value
+
+
+def _shown(time: datetime) -> str:
+    return f"{time.astimezone():%Y-%m-%d %H:%M:%S}"
+
+
+def _print_rows(rows: Sequence[Sequence[str]], widths: Sequence[int]) -> Sequence[int]:
+    """Print them in columns of these widths, or of those that they need. Returns the widths."""
+    widths = widths or [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
+    click.echo("\n".join(lines))  # at once: each call flushes
+    return widths
+
+
+@chart.command("set")
+@click.argument("address")
+@click.argument("endpoint")
+@with_settings
+def set_binding(settings: Settings, address: str, endpoint: str) -> None:
+    """Bind ADDRESS to ENDPOINT (an IP address, and a port if it is not 25), for good."""
+    binding = Binding(MailAddress.parse(address, settings.domain), Endpoint.parse(endpoint), datetime.now(UTC))
+    asyncio.run(_set(settings, binding))
+
+
+async def _set(settings: Settings, binding: Binding) -> None:
+    async with opened(settings) as opened_chart:
+        before = await opened_chart.look_up(binding.address)
+        await opened_chart.bind(binding)
+    was = f" (was {before.binding.endpoint})" if before and before.binding else ""
+    click.echo(f"{binding.address} is at {binding.endpoint}{was}, for good")
+
+
+@chart.command()
+@click.argument("address")
+@with_settings
+def remove(settings: Settings, address: str) -> None:
+    """Forget ADDRESS wholly."""
+    asyncio.run(_remove(settings, MailAddress.parse(address, settings.domain)))
+
+
+async def _remove(settings: Settings, address: MailAddress) -> None:
+    async with opened(settings) as opened_chart:
+        if not await opened_chart.remove(address):
+            raise LanpostError(f"{address} is not in the chart; `lanpost chart list` shows what is")
+    click.echo(f"{address} is forgotten")
+
+
+@chart.command("import")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, allow_dash=True))
+@with_format
+@click.option("--skip-bad", is_flag=True, help="Import the good lines of a file that has bad ones.")
+@with_settings
+def import_(settings: Settings, file: str, form: str | None, skip_bad: bool) -> None:
+    """Bind what FILE lists ("-": standard input), in place of what the chart says of those addresses.
+
+    CSV with a header line `address,endpoint`, or JSON; both may name updated, expires, source and owner too.
+    A line without an endpoint makes its address known. Doing it again does no harm.
+    """
+    with chart_files.opened_for_import(file) as text:
+        source = chart_files.ChartFile(text, chart_files.form_of(file, form), settings.domain, datetime.now(UTC))
+        with _progress("Checking", chart_files.length_of(text)) as progress:
+            try:
+                survey = source.survey(progress)
+            except InvalidValue as error:
+                raise InvalidValue(f"{file}: {error}; nothing was imported") from None
+        for record in survey.bad_records if skip_bad else survey.bad_records[1:]:
+            click.echo(f"{file}, {record}", err=True)
+        if not skip_bad:
+            chart_files.refuse_bad(file, survey)
+        with _progress("Importing", survey.bound) as progress:
+            asyncio.run(_import(settings, source, survey, progress))
+    known = f", {survey.unbound} known without an endpoint" if survey.unbound else ""
+    skipped = f", {survey.bad} bad ones skipped" if survey.bad else ""
+    click.echo(f"{survey.bound} bindings imported{known}{skipped}")
+
+
+async def _import(
+    settings: Settings,
+    source: chart_files.ChartFile,
+    survey: chart_files.Survey,
+    progress: Callable[[int], object],
+) -> None:
+    async with opened(settings) as opened_chart:
+        await chart_files.import_file(opened_chart, source, survey, progress)
+
+
+@contextmanager
+def _progress(label: str, length: int) -> Iterator[Callable[[int], object]]:
+    """A bar on stderr where somebody sees it; call what it yields with how much is done."""
+    if not sys.stderr.isatty():
+        yield lambda _done: None
+        return
+    with click.progressbar(length=length, label=label.ljust(9), file=sys.stderr) as bar:
+        yield lambda done: bar.update(done - bar.pos)
+        bar.update(length - bar.pos)
+
+
+@chart.command()
+@click.argument("file", type=click.Path(dir_okay=False, allow_dash=True))
+@with_format
+@with_settings
+def export(settings: Settings, file: str, form: str | None) -> None:
+    """Write all entries to FILE ("-": standard output), as CSV or JSON."""
+    chosen = chart_files.form_of(file, form)
+    if file == "-":
+        asyncio.run(_export(settings, chosen, sys.stdout.write))
+        return
+    with chart_files.opened_for_export(file) as text:
+        count = asyncio.run(_export(settings, chosen, text.write))
+    click.echo(f"{count} entries written to {file}")
+
+
+async def _export(settings: Settings, form: chart_files.Form, write: Callable[[str], object]) -> int:
+    async with opened(settings) as opened_chart:
+        return await chart_files.export(opened_chart, form, write)
