@@ -22,6 +22,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -167,6 +168,14 @@ class Node:
     def lanpost(self, *arguments: str | Path) -> str:
         """A lanpost command on this machine that ends by itself; its standard output."""
         return self.run("env", f"PYTHONPATH={SOURCES}", sys.executable, "-m", "lanpost", *arguments)
+
+    def wait_for_listener(self, port: int, program: Program) -> None:
+        """Until somebody listens at a TCP port of this machine, which `program` is expected to."""
+        deadline = time.monotonic() + PATIENCE
+        while not self.run("ss", "-Hltn", f"sport = :{port}"):
+            assert program.process.poll() is None, f"{program.name} has ended:\n" + "\n".join(program.lines[-40:])
+            assert time.monotonic() < deadline, f"nobody listens at {port}:\n" + "\n".join(program.lines[-40:])
+            time.sleep(0.02)
 
     def addresses(self) -> list[str]:
         """IPv4 addresses on the LAN."""
