@@ -7,7 +7,7 @@ import secrets
 from pathlib import Path
 
 from lanpost.errors import StoreError
-from lanpost.store.files import store_error, sync_folder, write_new_file
+from lanpost.store.files import give_to_folders_owner, store_error, sync_folder, write_new_file
 
 FILE_NAME = "admin.token"
 SECRET_OCTETS = 32
@@ -40,6 +40,7 @@ def _make(path: Path) -> None:
     fresh = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
     write_new_file(fresh, [secrets.token_urlsafe(SECRET_OCTETS).encode() + b"\n"])
     try:
+        give_to_folders_owner(fresh)
         os.link(fresh, path)  # unlike a rename, it leaves the secret of whoever was first
     except FileExistsError:
         pass

@@ -27,7 +27,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from lanpost.errors import StoreError
-from lanpost.store.files import replace_file, store_error
+from lanpost.store.files import give_to_folders_owner, replace_file, store_error
 
 REGISTRAR_NAME = "registrar.lanpost.internal"  # never looked up: it is what terminals check the certificate for
 CA_LIFETIME = timedelta(days=20 * 365)
@@ -62,7 +62,9 @@ class Authority:
     def open(folder: Path, now: datetime) -> Authority:
         """The CA in `folder`. Of two processes that start at once, one makes it and both use that."""
         try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if not folder.exists():
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                give_to_folders_owner(folder)
             with _locked(folder):
                 # The certificate is written last: without one nobody has ever seen the pin of a left-over key.
                 if not (folder / "ca.pem").exists():
@@ -124,7 +126,7 @@ class Authority:
                 content = path.read_bytes() if path.exists() else b""
                 if not self._is_good(content, names, now):
                     content = self._issue(names, now)
-                    replace_file(path, content)
+                    _write(path, content)
         except OSError as error:
             raise store_error(error, str(path)) from None
         return content != self._loaded
@@ -184,8 +186,13 @@ def _make_ca(folder: Path, now: datetime) -> None:
         .add_extension(_key_usage(key_cert_sign=True, crl_sign=True), critical=True)
         .sign(key, hashes.SHA256())
     )
-    replace_file(folder / "ca.key", _key_pem(key))
-    replace_file(folder / "ca.pem", certificate.public_bytes(serialization.Encoding.PEM), 0o644)
+    _write(folder / "ca.key", _key_pem(key))
+    _write(folder / "ca.pem", certificate.public_bytes(serialization.Encoding.PEM), 0o644)
+
+
+def _write(path: Path, content: bytes, mode: int = 0o600) -> None:
+    replace_file(path, content, mode)
+    give_to_folders_owner(path)
 
 
 def _builder(
@@ -248,6 +255,7 @@ def _locked(folder: Path) -> Iterator[None]:
     """One process at a time; the lock goes with the process that held it."""
     handle = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
+        give_to_folders_owner(folder / ".lock")
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
     finally:

@@ -71,3 +71,10 @@ def replace_file(path: Path, data: bytes, mode: int = 0o600) -> None:
         fresh.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+def give_to_folders_owner(path: Path) -> None:
+    """What root made in a service's folder belongs to that service: it must be able to use it."""
+    if os.geteuid() == 0:
+        folder = path.parent.stat()
+        os.chown(path, folder.st_uid, folder.st_gid)

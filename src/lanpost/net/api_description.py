@@ -1,0 +1,234 @@
+"""The registration API as OpenAPI 3.1 describes it: what `/v1/openapi.json` answers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lanpost import __version__
+
+_BINDING = {"$ref": "#/components/schemas/Binding"}
+_SECRET: list[dict[str, list[str]]] = [{"secret": []}]
+_ADDRESS = {
+    "name": "address",
+    "in": "path",
+    "required": True,
+    "description": "Mail address, percent-encoded, or a terminal name, which is completed with the domain.",
+    "schema": {"type": "string", "examples": ["fax1", "fax1@office.lan"]},
+}
+
+
+def _json(description: str, schema: dict[str, Any]) -> dict[str, Any]:
+    return {"description": description, "content": {"application/json": {"schema": schema}}}
+
+
+def _text(description: str, media_type: str) -> dict[str, Any]:
+    return {"description": description, "content": {media_type: {"schema": {"type": "string"}}}}
+
+
+def _problems(**meanings: str) -> dict[str, Any]:
+    problems = {
+        **meanings,
+        "s503": "The chart cannot be asked or written now; Retry-After says when to try again.",
+    }
+    schema = {"schema": {"$ref": "#/components/schemas/Problem"}}
+    return {
+        name[1:]: {"description": meaning, "content": {"application/problem+json": schema}}
+        for name, meaning in problems.items()
+    }
+
+
+_REFUSALS = {
+    "s401": "No secret, or a wrong one.",
+    "s403": "The secret is of another terminal, or the request came by plain HTTP from another machine.",
+    "s404": "Not enrolled, or not bound.",
+    "s429": "Too many wrong secrets from this machine; Retry-After says when to try again.",
+}
+
+DESCRIPTION: dict[str, Any] = {
+    "openapi": "3.1.0",
+    "info": {
+        "title": "lanpost registration API",
+        "version": __version__,
+        "description": (
+            "A terminal says where it is each time it is given a network address. HTTPS with the server's own CA "
+            "(`/v1/ca.pem`); plain HTTP is answered on loopback only."
+        ),
+    },
+    "paths": {
+        "/v1/bindings": {
+            "get": {
+                "operationId": "listBindings",
+                "summary": "The whole chart, by address; for administrators",
+                "security": _SECRET,
+                "responses": {
+                    "200": _json(
+                        "Every known address, bound or not.",
+                        {
+                            "type": "object",
+                            "required": ["bindings"],
+                            "properties": {
+                                "bindings": {"type": "array", "items": {"$ref": "#/components/schemas/Entry"}}
+                            },
+                        },
+                    ),
+                    **_problems(**{name: _REFUSALS[name] for name in ("s401", "s403", "s429")}),
+                },
+            }
+        },
+        "/v1/bindings/{address}": {
+            "parameters": [_ADDRESS],
+            "put": {
+                "operationId": "bind",
+                "summary": "Register: mail for the address goes to this machine from now on",
+                "description": (
+                    "Repeated, it renews the binding and is a sign of life: mail held for the terminal is sent at "
+                    "once. The endpoint is the address the request comes from; only those who speak for others and "
+                    "administrators may name another. Where the server lets strangers claim free addresses, the "
+                    "first request needs no secret and is answered with a key, to be shown as the secret later."
+                ),
+                "security": [*_SECRET, {}],
+                "requestBody": {
+                    "required": False,
+                    "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Registration"}}},
+                },
+                "responses": {
+                    "200": _json("The binding now in force.", _BINDING),
+                    "201": _json(
+                        "A free address was claimed. `key` is told this once.",
+                        {
+                            "allOf": [
+                                _BINDING,
+                                {"type": "object", "required": ["key"], "properties": {"key": {"type": "string"}}},
+                            ]
+                        },
+                    ),
+                    **_problems(
+                        s400="The body is not JSON.",
+                        **_REFUSALS,
+                        s408="The body came too slowly.",
+                        s409="The address is a person's mailbox, or belongs to somebody else.",
+                        s413="The body is too long.",
+                        s422="An address, endpoint, port or lifetime that is not to be had.",
+                    ),
+                },
+            },
+            "get": {
+                "operationId": "getBinding",
+                "summary": "The binding, live or expired; for the terminal itself and administrators",
+                "security": _SECRET,
+                "responses": {"200": _json("The binding.", _BINDING), **_problems(**_REFUSALS)},
+            },
+            "delete": {
+                "operationId": "unbind",
+                "summary": "Say goodbye: mail for the address is held until it registers again",
+                "security": _SECRET,
+                "responses": {"204": {"description": "The address has no binding now."}, **_problems(**_REFUSALS)},
+            },
+        },
+        "/v1/ca.pem": {
+            "get": {
+                "operationId": "getCa",
+                "summary": "The CA certificate; its SHA-256 (DER) is the pin in enrolment tokens",
+                "responses": {"200": _text("The certificate.", "application/x-pem-file")},
+            }
+        },
+        "/v1/openapi.json": {
+            "get": {
+                "operationId": "getDescription",
+                "summary": "This description",
+                "responses": {"200": _json("OpenAPI 3.1.", {"type": "object"})},
+            }
+        },
+        "/healthz": {
+            "get": {
+                "operationId": "getHealth",
+                "summary": "Whether the server serves",
+                "responses": {
+                    "200": _json("It does.", {"type": "object", "properties": {"status": {"const": "ok"}}}),
+                    **_problems(),
+                },
+            }
+        },
+        "/metrics": {
+            "get": {
+                "operationId": "getMetrics",
+                "summary": "Counters and gauges for Prometheus",
+                "responses": {"200": _text("Exposition format 0.0.4.", "text/plain")},
+            }
+        },
+    },
+    "components": {
+        "securitySchemes": {
+            "secret": {
+                "type": "http",
+                "scheme": "bearer",
+                "description": (
+                    "A terminal's secret, from its enrolment token; the whole token is taken too. Administrators: "
+                    "the line in `admin.token` in the server's data folder."
+                ),
+            }
+        },
+        "schemas": {
+            "Registration": {
+                "type": "object",
+                "additionalProperties": False,
+                "properties": {
+                    "port": {
+                        "type": "integer",
+                        "minimum": 1,
+                        "maximum": 65535,
+                        "default": 25,
+                        "description": "Where SMTP is spoken.",
+                    },
+                    "lifetime": {
+                        "type": "string",
+                        "examples": ["24h"],
+                        "description": "Number and unit of ms, s, m, h, d, w. The server may shorten it.",
+                    },
+                    "endpoint": {
+                        "type": "string",
+                        "examples": ["10.0.0.7:25", "[2001:db8::7]:25"],
+                        "description": "IP address and port; its port counts, not `port`, where it names one.",
+                    },
+                },
+            },
+            "Binding": {
+                "type": "object",
+                "required": ["address", "endpoint", "updated", "expires", "source", "live"],
+                "properties": {
+                    "address": {"type": "string"},
+                    "endpoint": {"type": "string", "examples": ["10.0.0.7:25"]},
+                    "updated": {"type": "string", "format": "date-time"},
+                    "expires": {
+                        "type": ["string", "null"],
+                        "format": "date-time",
+                        "description": "null: never, set by an administrator.",
+                    },
+                    "source": {"enum": ["agent", "administrator", "dhcp", "smtp", "ldap"]},
+                    "live": {"type": "boolean", "description": "Not expired: mail is sent there."},
+                },
+            },
+            "Entry": {
+                "anyOf": [
+                    _BINDING,
+                    {
+                        "type": "object",
+                        "required": ["address", "endpoint"],
+                        "properties": {"address": {"type": "string"}, "endpoint": {"type": "null"}},
+                    },
+                ]
+            },
+            "Problem": {
+                "type": "object",
+                "description": "RFC 9457",
+                "required": ["type", "title", "status", "detail"],
+                "properties": {
+                    "type": {"type": "string", "format": "uri-reference"},
+                    "title": {"type": "string"},
+                    "status": {"type": "integer"},
+                    "detail": {"type": "string", "description": "What is wrong and what to do."},
+                },
+            },
+        },
+    },
+}
