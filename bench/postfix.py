@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import time
 from pathlib import Path
 
-from bench.processes import STOP_SECONDS, BenchError, await_banner, free_port, program, run, stop, tree
+from bench.postfix_instance import PostfixInstance
+from bench.processes import BenchError, await_banner, free_port, program, run, stop
 from bench.target import DOMAIN, START_SECONDS, Stage, Target
 
 SUFFIX = "ou=chart,o=lan"
@@ -33,60 +33,17 @@ maxsize 1073741824
 index objectClass,mailLocalAddress,cn eq
 access to * by * read
 """
-MAIN = """\
-compatibility_level = 3.6
-queue_directory = {folder}/queue
-data_directory = {folder}/data
-maillog_file_prefixes = {folder}
-maillog_file = {folder}/postfix.log
-myhostname = mail.{domain}
-mydestination =
-relay_domains = {domain}
-transport_maps = ldap:{folder}/conf/transport.cf
-mynetworks = 127.0.0.0/8
-inet_protocols = ipv4
-alias_maps =
-alias_database =
-local_recipient_maps =
-# No DNS at all.
-smtp_host_lookup = native
-smtp_dns_support_level = disabled
-smtpd_peername_lookup = no
 # As much at a time as the load wants, and nobody slowed down.
-default_process_limit = 100
-default_destination_concurrency_limit = 100
-initial_destination_concurrency = 100
-smtp_destination_concurrency_limit = 100
-smtpd_client_connection_count_limit = 0
-in_flow_delay = 0
-message_size_limit = 52428800
-"""
-# smtpd is one process a connection: a thousand connections for the memory figure need as many.
-MASTER = """\
-127.0.0.1:{port} inet n - n - 1100 smtpd
-pickup unix n - n 60 1 pickup
-cleanup unix n - n - 0 cleanup
-qmgr unix n - n 300 1 qmgr
-tlsmgr unix - - n 1000? 1 tlsmgr
-rewrite unix - - n - - trivial-rewrite
-bounce unix - - n - 0 bounce
-defer unix - - n - 0 bounce
-trace unix - - n - 0 bounce
-verify unix - - n - 1 verify
-flush unix n - n 1000? 0 flush
-proxymap unix - - n - - proxymap
-smtp unix - - n - - smtp
-relay unix - - n - - smtp
-showq unix n - n - - showq
-error unix - - n - - error
-retry unix - - n - - error
-discard unix - - n - - discard
-local unix - n n - - local
-virtual unix - n n - - virtual
-anvil unix - - n - 1 anvil
-scache unix - - n - 1 scache
-postlog unix-dgram n - n - 1 postlogd
-"""
+SETTINGS = {
+    "myhostname": f"mail.{DOMAIN}",
+    "relay_domains": DOMAIN,
+    "default_process_limit": "100",
+    "default_destination_concurrency_limit": "100",
+    "initial_destination_concurrency": "100",
+    "smtp_destination_concurrency_limit": "100",
+    "smtpd_client_connection_count_limit": "0",
+    "in_flow_delay": "0",
+}
 
 
 class Slapd:
@@ -146,52 +103,31 @@ class Postfix(Target):
 
     def __init__(self, stage: Stage) -> None:
         super().__init__(stage)
-        self._conf = self.folder / "conf"
-        for name in ("conf", "queue", "data"):
-            (self.folder / name).mkdir()
-        run(["chown", "postfix", self.folder / "data"])
         self._slapd = Slapd(stage, self.folder / "slapd")
-        (self._conf / "main.cf").write_text(MAIN.format(folder=self.folder, domain=DOMAIN), "ascii")
-        (self._conf / "master.cf").write_text(MASTER.format(port=self.port), "ascii")
-        (self._conf / "transport.cf").write_text(
+        transport = self.folder / "transport.cf"
+        transport.write_text(
             f"server_host = {self._slapd.url}\nversion = 3\nbind = no\nsearch_base = {SUFFIX}\nscope = one\n"
             f"domain = {DOMAIN}\nquery_filter = (mailLocalAddress=%s)\nresult_attribute = chartNextHop\n",
             "ascii",
         )
+        settings = {**SETTINGS, "transport_maps": f"ldap:{transport}"}
+        self._postfix = PostfixInstance(self.folder / "postfix", f"127.0.0.1:{self.port}", settings)
 
     @staticmethod
     def lacks() -> str:
-        absent = [name for name in ("postfix", "slapd", "slapadd", "ldapsearch") if not program(name)]
+        absent = [name for name in ("slapd", "slapadd", "ldapsearch") if not program(name)]
         if absent:
             return f"{', '.join(absent)} not installed: scripts/install-peers"
-        return "" if os.geteuid() == 0 else "Postfix starts only as root"
+        return PostfixInstance.lacks()
 
     def start(self) -> None:
         self._slapd.start()
-        run([program("postfix") or "postfix", "-c", self._conf, "start"])
+        self._postfix.start()
         await_banner(self.port, START_SECONDS)
 
     def stop(self) -> None:
-        master = self._master()
-        if master:
-            # Its children are gone some moments after itself.
-            family = tree([master])
-            subprocess.run(
-                [program("postfix") or "postfix", "-c", self._conf, "stop"], capture_output=True, check=False
-            )
-            give_up = time.monotonic() + STOP_SECONDS
-            while any(Path(f"/proc/{pid}").exists() for pid in family) and time.monotonic() < give_up:
-                time.sleep(0.05)
+        self._postfix.stop()
         self._slapd.stop()
 
     def roots(self) -> list[int]:
-        master = self._master()
-        return ([master] if master else []) + self._slapd.roots()
-
-    def _master(self) -> int:
-        """Process id of Postfix's master; 0 when it is not running."""
-        try:
-            pid = int((self.folder / "queue/pid/master.pid").read_text("ascii"))
-        except (OSError, ValueError):
-            return 0
-        return pid if Path(f"/proc/{pid}").exists() else 0
+        return self._postfix.roots() + self._slapd.roots()

@@ -45,21 +45,23 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def await_banner(port: int, seconds: float, process: subprocess.Popen[bytes] | None = None) -> None:
-    """Return when something answers on the port with its first octets. BenchError after `seconds`."""
+def await_banner(
+    port: int, seconds: float, process: subprocess.Popen[bytes] | None = None, host: str = "127.0.0.1"
+) -> None:
+    """Return when an SMTP server greets there. BenchError after `seconds`, or when `process` has ended."""
     give_up = time.monotonic() + seconds
     while time.monotonic() < give_up:
         if process is not None and process.poll() is not None:
             raise BenchError(f"{process.args!r} ended with status {process.returncode}")
         try:
-            with socket.create_connection(("127.0.0.1", port), timeout=seconds) as connection:
+            with socket.create_connection((host, port), timeout=seconds) as connection:
                 if connection.recv(3) == b"220":
                     connection.sendall(b"QUIT\r\n")
                     return
         except OSError:
             pass
         time.sleep(0.05)
-    raise BenchError(f"nothing answers at 127.0.0.1:{port} after {seconds:.0f} s")
+    raise BenchError(f"nothing answers at {host}:{port} after {seconds:.0f} s")
 
 
 def stop(process: subprocess.Popen[bytes] | None) -> None:
@@ -84,6 +86,11 @@ def tree(roots: Iterable[int]) -> list[int]:
     for pid in found:  # grows as it goes
         found.extend(children.get(pid, ()))
     return found
+
+
+def is_alive(pid: int) -> bool:
+    """It runs; one that has ended and waits for its parent to notice does not."""
+    return _stat(pid)[:1] not in ([], ["Z"])
 
 
 def cpu_seconds(roots: Iterable[int]) -> float:

@@ -1,0 +1,199 @@
+"""Foreign mail servers as processes of a test: each in a folder of its own, its mail in a Maildir there.
+
+    with PostfixServer(tmp_path / "postfix", "127.0.0.9", port) as server: ...; server.wait_for_mail(1)
+
+Entering one skips the test when the software is not installed.
+"""
+
+from __future__ import annotations
+
+import mailbox
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import pytest
+from bench.postfix_instance import PostfixInstance
+from bench.processes import await_banner, stop
+
+PATIENCE = 30.0  # seconds that a server may take to start, or a mail to arrive
+EXIM = Path(os.environ.get("LANPOST_EXIM", Path(__file__).parent.parent / ".make/exim/usr/sbin/exim4"))
+EXIM_CONFIGURATION = """\
+exim_path = {exim}
+spool_directory = {folder}/spool
+log_file_path = {folder}/%slog
+pid_file_path = {folder}/exim.pid
+local_interfaces = <; {host}
+daemon_smtp_ports = {port}
+primary_hostname = exim.office.lan
+tls_advertise_hosts =
+host_lookup =
+keep_environment =
+message_size_limit = 50M
+smtputf8_advertise_hosts = *
+acl_smtp_rcpt = accept
+acl_smtp_data = accept
+begin routers
+{router}
+begin transports
+maildir:
+  driver = appendfile
+  directory = {folder}/mail
+  maildir_format
+  envelope_to_add
+  return_path_add
+  user = {user}
+relay:
+  driver = smtp
+  port = {relay_port}
+  allow_localhost
+  hosts_try_fastopen =
+"""
+EXIM_DELIVERS = "all:\n  driver = accept\n  transport = maildir\n"
+EXIM_RELAYS = "all:\n  driver = manualroute\n  route_list = * {host}\n  transport = relay\n  self = send\n"
+
+
+def wait_until(done: Callable[[], bool], what: str, log: Callable[[], str], seconds: float = PATIENCE) -> None:
+    """Return when `done()` is true; fail the test, with the log as it is then, when it never is."""
+    give_up = time.monotonic() + seconds
+    while not done():
+        if time.monotonic() > give_up:
+            pytest.fail(f"waited {seconds:.0f} s in vain: {what}\n{log()}")
+        time.sleep(0.02)
+
+
+class MailServer:
+    """What all of them have. `relay`: hands every mail on to that IP:port instead of keeping it."""
+
+    def __init__(self, folder: Path, host: str, port: int, relay: tuple[str, int] | None = None) -> None:
+        self.folder = folder
+        self.host = host
+        self.port = port
+        self.relay = relay
+
+    def mails(self) -> list[mailbox.MaildirMessage]:
+        """What has arrived, in no order."""
+        folder = self.folder / "mail"
+        return list(mailbox.Maildir(folder, create=False)) if (folder / "new").exists() else []
+
+    def wait_for_mail(self, count: int) -> list[mailbox.MaildirMessage]:
+        """Wait until that many have arrived."""
+        wait_until(lambda: len(self.mails()) >= count, f"{count} mails at {type(self).__name__}", self.log)
+        return self.mails()
+
+    def start(self) -> None:
+        raise NotImplementedError
+
+    def stop(self) -> None:
+        raise NotImplementedError
+
+    def log(self) -> str:
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+
+class PostfixServer(MailServer):
+    """Postfix: takes mail for any address."""
+
+    def __init__(
+        self,
+        folder: Path,
+        host: str,
+        port: int,
+        relay: tuple[str, int] | None = None,
+        settings: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(folder, host, port, relay)
+        if reason := PostfixInstance.lacks():
+            pytest.skip(reason)
+        # Postfix's users cannot enter pytest's own folders, which are their owner's alone.
+        self.folder = Path(tempfile.mkdtemp(prefix="lanpost-postfix-"))
+        self.folder.chmod(0o755)
+        (self.folder / "mail").mkdir()
+        shutil.chown(self.folder / "mail", "nobody")
+        chosen = {"myhostname": "postfix.office.lan"}
+        if relay:
+            chosen |= {"relayhost": f"[{relay[0]}]:{relay[1]}", "smtp_tls_security_level": "may"}
+        else:
+            chosen |= {
+                "virtual_mailbox_domains": "static:all",
+                "virtual_mailbox_maps": "static:./",
+                "virtual_mailbox_base": f"{self.folder}/mail",
+                "virtual_mailbox_limit": "0",
+                "virtual_minimum_uid": "1",
+                "virtual_uid_maps": "static:65534",
+                "virtual_gid_maps": "static:65534",
+            }
+        listen = f"{host}:{port}"
+        self._instance = PostfixInstance(self.folder / "postfix", listen, chosen | dict(settings or {}))
+
+    def start(self) -> None:
+        self._instance.start()
+        await_banner(self.port, PATIENCE, host=self.host)
+
+    def stop(self) -> None:
+        self._instance.stop()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def log(self) -> str:
+        return self._instance.log()
+
+
+class EximServer(MailServer):
+    """Exim 4: takes mail for any address."""
+
+    def __init__(self, folder: Path, host: str, port: int, relay: tuple[str, int] | None = None) -> None:
+        super().__init__(folder, host, port, relay)
+        if not os.access(EXIM, os.X_OK):
+            pytest.skip(f"Exim is not at {EXIM}: scripts/install-peers")
+        if os.geteuid() != 0:
+            pytest.skip("Exim starts only as root")
+        self._process: subprocess.Popen[bytes] | None = None
+        self.folder = Path(tempfile.mkdtemp(prefix="lanpost-exim-"))
+        self.folder.chmod(0o755)
+        for name in ("spool", "mail"):
+            (self.folder / name).mkdir()
+            shutil.chown(self.folder / name, "Debian-exim", "Debian-exim")
+        shutil.chown(self.folder, "Debian-exim", "Debian-exim")
+        self._file = self.folder / "exim.conf"
+        self._file.write_text(
+            EXIM_CONFIGURATION.format(
+                exim=EXIM,
+                folder=self.folder,
+                host=host,
+                port=port,
+                user="Debian-exim",
+                router=EXIM_RELAYS.format(host=relay[0]) if relay else EXIM_DELIVERS,
+                relay_port=relay[1] if relay else 25,
+            ),
+            "ascii",
+        )
+
+    def start(self) -> None:
+        with (self.folder / "output").open("ab") as output:
+            self._process = subprocess.Popen(
+                [str(EXIM), "-C", str(self._file), "-bdf", "-q10s"], stdout=output, stderr=output
+            )
+        await_banner(self.port, PATIENCE, self._process, host=self.host)
+
+    def stop(self) -> None:
+        stop(self._process)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def log(self) -> str:
+        files = [self.folder / name for name in ("output", "mainlog", "paniclog")]
+        return "".join(file.read_text("utf-8", "replace") for file in files if file.exists())
