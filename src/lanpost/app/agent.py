@@ -79,6 +79,7 @@ class Agent:
         self._link_up = False
         self._reload = False
         self._stopping = False
+        self._serving: tuple[object, ...] = ()
         self._status = Status(State.STARTING, str(self._enrolment.token.address), _now(), pid=os.getpid())
 
     @property
@@ -179,6 +180,8 @@ class Agent:
         try:
             if self._status.state in (State.REFUSED, State.UNTRUSTED):
                 await self._read_enrolment()  # somebody may have enrolled this terminal anew
+                if self._serving != self._wanted_service():
+                    self.reload()
             registration = await self._client.register(self._settings.agent.port)
         except RegistrarUnreachable as error:
             self._renewal.failed(now(), chance)
@@ -205,14 +208,6 @@ class Agent:
             except StoreError as error:
                 log.warning("cannot keep the server's certificate, it will be asked for again: %s", error)
         is_new = self._status.state is not State.REGISTERED or self._status.endpoint != registration.endpoint
-        log.log(
-            logging.INFO if is_new else logging.DEBUG,
-            "registered: %s at %s%s, by %s",
-            registration.address,
-            registration.endpoint,
-            f" until {registration.expires}" if registration.expires else "",
-            registration.url,
-        )
         await self._tell(
             replace(
                 self._status,
@@ -226,15 +221,23 @@ class Agent:
                 reason="",
             )
         )
+        log.log(
+            logging.INFO if is_new else logging.DEBUG,
+            "registered: %s at %s%s, by %s",
+            registration.address,
+            registration.endpoint,
+            f" until {registration.expires}" if registration.expires else "",
+            registration.url,
+        )
 
     async def _failed(self, state: State, reason: str) -> None:
         is_new = (state, reason) != (self._status.state, self._status.reason)
         # Having no network is how a terminal spends its nights: said once. So is each other trouble.
         level = logging.DEBUG if not is_new else logging.INFO if state is State.OFFLINE else logging.WARNING
         pause = self._renewal.due - asyncio.get_running_loop().time()
-        log.log(level, "not registered (%s): %s; trying again in %.0f s", state, reason, pause)
         since = _now() if state is not self._status.state else self._status.since
         await self._tell(replace(self._status, state=state, since=since, reason=reason))
+        log.log(level, "not registered (%s): %s; trying again in %.0f s", state, reason, pause)
 
     async def _say_goodbye(self) -> None:
         try:
@@ -254,12 +257,12 @@ class Agent:
             self._settings = replace(fresh, data=former.data)
             await self._read_enrolment()
             log.info("read the configuration again")
-            if _mail_service(former) != _mail_service(fresh):
+            if self._serving != self._wanted_service():
                 if service:
                     await service.stop()
                 service = None
                 service = await self._start_service()
-        except ConfigurationError as error:
+        except (ConfigurationError, StoreError) as error:
             log.error("the configuration cannot be used: %s", error)
         return service
 
@@ -271,7 +274,14 @@ class Agent:
         held: Enrolment = self._enrolment
         return RegistrationClient(held.token, held.authority, self._settings.agent.address)
 
+    def _wanted_service(self) -> tuple[object, ...]:
+        """What decides whether and how mail is taken here."""
+        held = self._settings.agent
+        address = self._enrolment.token.address
+        return held.receive, held.listen, held.port, self._settings.hostname, self._settings.limits, address
+
     async def _start_service(self) -> MailService | None:
+        self._serving = self._wanted_service()
         if not self._settings.agent.receive:
             return None
         from lanpost.app.receiver import start_receiver
@@ -303,11 +313,6 @@ async def register_once(settings: Settings) -> Registration:
     if client.authority != held.authority:
         enrolment.save(folder, replace(held, authority=client.authority))
     return registration
-
-
-def _mail_service(settings: Settings) -> tuple[object, ...]:
-    """What decides whether and how mail is taken here."""
-    return settings.agent.receive, settings.agent.listen, settings.agent.port, settings.limits
 
 
 def _now() -> str:

@@ -46,14 +46,14 @@ class PollWatch:
         self._notify = notify
         self._servers = tuple(servers)
         self._seconds = seconds
-        self._addresses: frozenset[str] = frozenset()
+        self._addresses: frozenset[str] | None = None  # before the first look
         self._loop = asyncio.get_running_loop()
         self._timer = self._loop.call_soon(self._poll)
 
     @property
     def addresses(self) -> frozenset[str]:
         """The source addresses at the last look."""
-        return self._addresses
+        return self._addresses or frozenset()
 
     def close(self) -> None:
         """Stop watching. Idempotent."""
