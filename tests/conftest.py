@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.program import Program
 
 FOREIGN = ("peer", "lab")  # marks of tests that need more than Python
 FOLDERS = [Path(__file__).parent / "peers", Path(__file__).parent / "lab"]
@@ -52,3 +54,10 @@ def pytest_make_collect_report(
 
 def reason_of(report: pytest.TestReport | pytest.CollectReport) -> str:
     return str(report.longrepr[2]) if isinstance(report.longrepr, tuple) else str(report.longrepr)
+
+
+@pytest.fixture(scope="session")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
+    """A running `lanpost serve` for all who only use it."""
+    with Program(tmp_path_factory.mktemp("program")) as running:
+        yield running

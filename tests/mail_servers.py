@@ -68,6 +68,13 @@ def wait_until(done: Callable[[], bool], what: str, log: Callable[[], str], seco
         time.sleep(0.02)
 
 
+def make_maildir(folder: Path, owner: str) -> None:
+    """All of it at once: one that a server is still making looks broken to its reader."""
+    for part in (folder, folder / "tmp", folder / "new", folder / "cur"):
+        part.mkdir()
+        shutil.chown(part, owner)
+
+
 class MailServer:
     """What all of them have. `relay`: hands every mail on to that IP:port instead of keeping it."""
 
@@ -79,8 +86,7 @@ class MailServer:
 
     def mails(self) -> list[mailbox.MaildirMessage]:
         """What has arrived, in no order."""
-        folder = self.folder / "mail"
-        return list(mailbox.Maildir(folder, create=False)) if (folder / "new").exists() else []
+        return list(mailbox.Maildir(self.folder / "mail", create=False))
 
     def wait_for_mail(self, count: int) -> list[mailbox.MaildirMessage]:
         """Wait until that many have arrived."""
@@ -123,8 +129,7 @@ class PostfixServer(MailServer):
         # Postfix's users cannot enter pytest's own folders, which are their owner's alone.
         self.folder = Path(tempfile.mkdtemp(prefix="lanpost-postfix-"))
         self.folder.chmod(0o755)
-        (self.folder / "mail").mkdir()
-        shutil.chown(self.folder / "mail", "nobody")
+        make_maildir(self.folder / "mail", "nobody")
         chosen = {"myhostname": "postfix.office.lan"}
         if relay:
             chosen |= {"relayhost": f"[{relay[0]}]:{relay[1]}", "smtp_tls_security_level": "may"}
@@ -165,10 +170,10 @@ class EximServer(MailServer):
         self._process: subprocess.Popen[bytes] | None = None
         self.folder = Path(tempfile.mkdtemp(prefix="lanpost-exim-"))
         self.folder.chmod(0o755)
-        for name in ("spool", "mail"):
-            (self.folder / name).mkdir()
-            shutil.chown(self.folder / name, "Debian-exim", "Debian-exim")
-        shutil.chown(self.folder, "Debian-exim", "Debian-exim")
+        make_maildir(self.folder / "mail", "Debian-exim")
+        (self.folder / "spool").mkdir()
+        for folder in (self.folder, self.folder / "spool"):
+            shutil.chown(folder, "Debian-exim", "Debian-exim")
         self._file = self.folder / "exim.conf"
         self._file.write_text(
             EXIM_CONFIGURATION.format(
