@@ -139,8 +139,7 @@ class Agent:
         """
         loop = asyncio.get_running_loop()
         latest = loop.time() + LONGEST_SETTLE_SECONDS
-        quiet = min(self._settings.agent.settle, LONGEST_SETTLE_SECONDS)
-        while not self._stopping and loop.time() < latest and await self._woken_within(quiet):
+        while not self._stopping and loop.time() < latest and await self._woken_within(self._settings.agent.settle):
             pass
         is_new = self._stopping or self._reload or self._link_up or self._watch.addresses != self._addresses
         if self._watch.addresses != self._addresses:
@@ -202,11 +201,12 @@ class Agent:
             await self._registered(registration)
 
     async def _registered(self, registration: Registration) -> None:
-        held, authority = self._enrolment, self._client.authority
-        try:
-            self._enrolment = await asyncio.to_thread(enrolment.keep_authority, self._folder, held, authority)
-        except (ConfigurationError, StoreError) as error:
-            log.warning("cannot keep the server's certificate, it will be asked for again: %s", error)
+        if self._client.authority != self._enrolment.authority:
+            self._enrolment = replace(self._enrolment, authority=self._client.authority)
+            try:
+                await asyncio.to_thread(enrolment.save, self._folder, self._enrolment)
+            except StoreError as error:
+                log.warning("cannot keep the server's certificate, it will be asked for again: %s", error)
         is_new = self._status.state is not State.REGISTERED or self._status.endpoint != registration.endpoint
         await self._tell(
             replace(
@@ -310,7 +310,8 @@ async def register_once(settings: Settings) -> Registration:
     held = enrolment.load(folder)
     client = RegistrationClient(held.token, held.authority, settings.agent.address)
     registration = await client.register(settings.agent.port)
-    enrolment.keep_authority(folder, held, client.authority)
+    if client.authority != held.authority:
+        enrolment.save(folder, replace(held, authority=client.authority))
     return registration
 
 

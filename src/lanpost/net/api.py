@@ -10,7 +10,7 @@ import asyncio
 import ipaddress
 import json
 from collections.abc import AsyncIterator, Callable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import Any
 
@@ -20,6 +20,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from lanpost.content.chart_record import time_text
 from lanpost.errors import InvalidValue, RegistrationRefused
 from lanpost.model.address import MailAddress
 from lanpost.model.binding import Binding, Entry
@@ -178,11 +179,6 @@ def binding_json(binding: Binding, now: datetime) -> dict[str, Any]:
         "source": binding.source.value,
         "live": binding.is_live(now),
     }
-
-
-def time_text(time: datetime) -> str:
-    """RFC 3339, UTC."""
-    return time.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 def entry_json(entry: Entry, now: datetime) -> dict[str, Any]:

@@ -1,0 +1,162 @@
+"""Registration wired up from the settings: the registrar behind its HTTPS server, and enrolment."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import timedelta
+
+from lanpost.app.certificates import Certificates, open_authority, utc_now
+from lanpost.app.charts import open_chart
+from lanpost.app.settings import Settings
+from lanpost.errors import ConfigurationError, InvalidValue
+from lanpost.model.address import MailAddress
+from lanpost.model.token import MAX_URLS, EnrolmentToken, check_url
+from lanpost.net.api import Api
+from lanpost.net.http_server import HttpServer
+from lanpost.net.own_addresses import own_addresses
+from lanpost.service.credentials import sha256_of
+from lanpost.service.metrics import Metrics
+from lanpost.service.ports import Accounts, Chart, Clock, Mailboxes
+from lanpost.service.registrar import Registrar, Rules
+from lanpost.service.terminals import Terminals
+from lanpost.store.accounts import SqliteAccounts
+from lanpost.store.admin_token import admin_token
+
+ACCOUNTS_FILE = "accounts.sqlite3"  # in `data`
+
+
+class RegistrationService:
+    """The registrar of this server, reached over HTTPS at `[http] listen`."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        chart: Chart,
+        accounts: Accounts,
+        mailboxes: Mailboxes,
+        certificates: Certificates,
+        *,
+        metrics: Metrics,
+        unwell: Callable[[], str] = lambda: "",
+        clock: Clock = utc_now,
+    ) -> None:
+        """Makes the administrator's secret at the first start. `unwell` says why the server does not serve, or "".
+
+        Raises StoreError.
+        """
+        self.registrar = Registrar(
+            chart,
+            accounts,
+            mailboxes,
+            rules_of(settings),
+            durably=asyncio.to_thread,
+            administrator_sha256=sha256_of(admin_token(settings.data)),
+        )
+        api = Api(
+            self.registrar,
+            domain=settings.domain,
+            ca_pem=certificates.authority.ca_pem,
+            clock=clock,
+            metrics=metrics,
+            unwell=unwell,
+        )
+        self._server = HttpServer(settings.http.listen, api.application(), certificates.context)
+        metrics.gauge("lanpost_http_connections", "Connections to the HTTP server.", lambda: self._server.count)
+
+    @property
+    def addresses(self) -> tuple[tuple[str, int], ...]:
+        """Host and real port of each listener, in the order of the setting."""
+        return self._server.addresses
+
+    async def start(self) -> None:
+        """Listen. Raises ConfigurationError."""
+        await self._server.start()
+
+    async def stop(self, seconds: float) -> None:
+        """Accept no more, finish what is being answered within `seconds`. Idempotent."""
+        await self._server.stop(seconds)
+
+
+def rules_of(settings: Settings) -> Rules:
+    """The registrar's rules as the settings have them."""
+    return Rules(
+        domain=settings.domain,
+        endpoint_ports=settings.delivery.endpoint_ports,
+        lifetime=timedelta(seconds=settings.registrar.lifetime),
+        claim=settings.registrar.policy == "claim",
+        networks=settings.registrar.networks,
+    )
+
+
+@asynccontextmanager
+async def open_terminals(settings: Settings) -> AsyncIterator[Terminals]:
+    """The enrolled terminals, whether a server runs or not. Raises what opening chart and accounts raises."""
+    accounts = SqliteAccounts(settings.data / ACCOUNTS_FILE)
+    try:
+        chart = open_chart(settings)
+        try:
+            yield Terminals(chart, accounts)
+        finally:
+            await chart.close()
+    finally:
+        accounts.close()
+
+
+async def enrol(settings: Settings, address: MailAddress, *, speaks_for_others: bool = False) -> EnrolmentToken:
+    """Make a terminal known, with a secret of its own. Raises what `Terminals.add` and `registrar_urls` raise."""
+    urls, pin = registrar_urls(settings), open_authority(settings).pin  # first: without them there is no token
+    async with open_terminals(settings) as terminals:
+        secret = await terminals.add(address, utc_now(), speaks_for_others=speaks_for_others)
+    return EnrolmentToken(urls, pin, address, secret)
+
+
+async def enrol_anew(settings: Settings, address: MailAddress) -> EnrolmentToken:
+    """Give an enrolled terminal a new secret. Raises what `Terminals.rotate` and `registrar_urls` raise."""
+    urls, pin = registrar_urls(settings), open_authority(settings).pin
+    async with open_terminals(settings) as terminals:
+        secret = await terminals.rotate(address)
+    return EnrolmentToken(urls, pin, address, secret)
+
+
+def registrar_urls(settings: Settings) -> tuple[str, ...]:
+    """Where terminals reach the registrar: `[http] urls`, or else `[http] listen` at this host's own addresses.
+
+    Raises ConfigurationError where they cannot be known.
+    """
+    if settings.http.urls:
+        return _given_urls(settings)
+    urls: dict[str, None] = {}
+    for listen in settings.http.listen:
+        if listen.port == 0:
+            raise ConfigurationError(
+                f'http.listen has "{listen}": port 0 is any free port; name one, or set http.urls'
+            )
+        for host in _hosts(listen.host):
+            urls[f"https://[{host}]:{listen.port}" if ":" in host else f"https://{host}:{listen.port}"] = None
+    if not urls:
+        raise ConfigurationError(
+            "http.listen names no address that terminals could reach now: connect this machine to the network, "
+            'or set http.urls, as ["https://10.0.0.2:8025"]'
+        )
+    return tuple(urls)[:MAX_URLS]
+
+
+def _hosts(host: str) -> tuple[str, ...]:
+    address = ipaddress.ip_address(host)
+    if not address.is_unspecified:
+        return (host.partition("%")[0],)
+    found = tuple(own for own in own_addresses() if ipaddress.ip_address(own).version == address.version)
+    # Without a network there is still this machine: software terminals on it can register.
+    return found or (("127.0.0.1",) if address.version == 4 else ())
+
+
+def _given_urls(settings: Settings) -> tuple[str, ...]:
+    for url in settings.http.urls:
+        try:
+            check_url(url)
+        except InvalidValue as error:
+            raise ConfigurationError(f"http.urls: {error}") from None
+    return settings.http.urls[:MAX_URLS]

@@ -1,0 +1,96 @@
+"""What `lanpost terminal` and `lanpost ca` print."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from lanpost.cli.main import lanpost
+from lanpost.errors import LanpostError
+from lanpost.model.token import EnrolmentToken
+
+
+class Command:
+    def __init__(self, folder: Path) -> None:
+        self.file = folder / "lanpost.toml"
+        self.file.write_text('data = "data"\n[http]\nlisten = ["10.0.0.2:8025"]\n')
+
+    def __call__(self, *words: str) -> Result:
+        result = CliRunner().invoke(lanpost, [*words, "--config", str(self.file)])
+        if isinstance(result.exception, LanpostError):
+            raise result.exception
+        return result
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Command:
+    return Command(tmp_path)
+
+
+def test_add_prints_one_line_to_paste_and_the_rest_beside_it(run: Command) -> None:
+    added = run("terminal", "add", "fax1")
+    *words, token = added.stdout.split()
+    assert added.stdout.count("\n") == 1
+    assert words == ["lanpost", "agent", "enrol"]
+    assert str(EnrolmentToken.decode(token).address) == "fax1@office.lan"
+    assert "https://10.0.0.2:8025" in added.stderr
+
+
+def test_add_as_json_has_what_a_script_needs(run: Command) -> None:
+    fields = json.loads(run("terminal", "add", "fax1", "--json").stdout)
+    token = EnrolmentToken.decode(fields["token"])
+    assert fields["address"] == "fax1@office.lan"
+    assert (fields["secret"], fields["urls"], fields["pin"]) == (token.secret, ["https://10.0.0.2:8025"], token.pin)
+
+
+def test_list_show_rotate_and_remove(run: Command) -> None:
+    assert json.loads(run("terminal", "list", "--json").stdout) == []
+    assert run("terminal", "list").stdout.split() == [
+        "ADDRESS",
+        "ENDPOINT",
+        "STATE",
+        "UPDATED",
+        "EXPIRES",
+        "SOURCE",
+    ]
+    first = run("terminal", "add", "fax1", "--speaks-for-others").stdout
+    run("terminal", "add", "fax2")
+    run("chart", "set", "fax1", "10.0.0.7:2525")
+    one, other = json.loads(run("terminal", "list", "--json").stdout)
+    assert (one["address"], one["endpoint"], one["state"]) == ("fax1@office.lan", "10.0.0.7:2525", "live")
+    assert (one["expires"], one["source"], one["speaks_for_others"]) == (None, "administrator", True)
+    assert (other["address"], other["endpoint"], other["state"]) == ("fax2@office.lan", None, "none")
+    assert json.loads(run("terminal", "show", "fax1", "--json").stdout) == one
+    assert "speaks for others: yes" in run("terminal", "show", "fax1").stdout
+    assert "10.0.0.7:2525" in run("terminal", "list").stdout
+    assert run("terminal", "rotate", "fax1").stdout not in ("", first)
+    assert "forgotten" in run("terminal", "remove", "fax1").stdout
+    assert [item["address"] for item in json.loads(run("terminal", "list", "--json").stdout)] == ["fax2@office.lan"]
+    assert "fax1" not in run("chart", "list").stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("add", "fax1"), "enrolled already.*rotate"),
+        (("add", "a b"), "not a mail address"),
+        (("remove", "fax9"), "not enrolled"),
+        (("rotate", "fax9"), "not enrolled"),
+        (("show", "fax9"), "not enrolled"),
+    ],
+)
+def test_what_is_refused_says_what_to_do(run: Command, words: tuple[str, ...], said: str) -> None:
+    run("terminal", "add", "fax1")
+    with pytest.raises(LanpostError, match=said):
+        run("terminal", *words)
+
+
+def test_the_ca_is_shown_and_exported(run: Command) -> None:
+    shown = json.loads(run("ca", "show", "--json").stdout)
+    token = json.loads(run("terminal", "add", "fax1", "--json").stdout)
+    assert shown["pin"] == token["pin"]
+    assert run("ca", "export").stdout == Path(shown["file"]).read_text()
+    assert shown["pin"] in run("ca", "show").stdout
