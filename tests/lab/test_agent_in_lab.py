@@ -6,13 +6,13 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.lab.network import SERVER, Lab, Program, Terminal
+from tests.lab.network import INTERFACE, SERVER, Lab, Program, Terminal
 
 pytestmark = pytest.mark.lab
 
 
-def start_registrar(lab: Lab) -> tuple[Program, str]:
-    registrar = lab.server.python("registrar", "-m", "tests.lab.registrar_program", SERVER, lab.server.folder)
+def start_registrar(lab: Lab, host: str = SERVER) -> tuple[Program, str]:
+    registrar = lab.server.python("registrar", "-m", "tests.lab.registrar_program", host, lab.server.folder)
     return registrar, registrar.wait_for(r"token (\S+)")[1]
 
 
@@ -51,6 +51,25 @@ def test_each_lease_is_registered_at_once(lab: Lab, client: str) -> None:
     assert agent.stop() == 0
     assert lab.packets("port 53") == 0
     assert fax.packets("udp port 67") > 0  # the capture saw what there was to see
+
+
+def test_an_ipv6_address_is_registered_once_nobody_else_is_found_to_have_it(lab: Lab) -> None:
+    fax = lab.terminal("fax1")
+    lab.batch(f"-n {lab.server.namespace} addr add fd77::1/64 dev {INTERFACE} nodad")
+    registrar, token = start_registrar(lab, "fd77::1")
+    agent, _ = start_agent(fax, token)
+    agent.wait_for("not registered .offline.")
+    lab.batch(f"-n {fax.namespace} addr add fd77::10/64 dev {INTERFACE}")
+    agent.wait_for(r"registered: fax1@office.lan at \[fd77::10\]:25")
+    registrar.wait_for("PUT fd77::10")
+    told = [line for line in agent.lines if "own addresses" in line]
+    assert told[-1].endswith("own addresses: fd77::10")
+    lab.batch(
+        f"-n {fax.namespace} addr add fd77::20/64 dev {INTERFACE}",
+        f"-n {fax.namespace} addr del fd77::10/64 dev {INTERFACE}",
+    )
+    agent.wait_for(r"registered: fax1@office.lan at \[fd77::20\]:25")
+    assert agent.stop() == 0
 
 
 def test_the_lab_would_see_a_question_for_a_name_even_on_loopback(lab: Lab) -> None:

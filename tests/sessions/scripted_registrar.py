@@ -114,7 +114,7 @@ class ScriptedRegistrar:
 
     @property
     def url(self) -> str:
-        return f"https://{self.host}:{self.port}"
+        return f"https://{_bracketed(self.host)}:{self.port}"
 
     def token(self, address: str = "fax1@office.lan", *urls: str) -> EnrolmentToken:
         return EnrolmentToken(urls or (self.url,), self.authority.pin, MailAddress.parse(address), SECRET)
@@ -158,11 +158,15 @@ class ScriptedRegistrar:
             return 204, None
         return 200, {
             "address": "fax1@office.lan",
-            "endpoint": f"{request.peer}:{request.body['port']}",
+            "endpoint": f"{_bracketed(request.peer)}:{request.body['port']}",
             "updated": now.isoformat(),
             "expires": (now + self.lifetime).isoformat(),
             "source": "agent",
         }
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
 
 
 def _response(status: int, body: bytes) -> bytes:

@@ -139,7 +139,8 @@ class Agent:
         """
         loop = asyncio.get_running_loop()
         latest = loop.time() + LONGEST_SETTLE_SECONDS
-        while not self._stopping and loop.time() < latest and await self._woken_within(self._settings.agent.settle):
+        quiet = min(self._settings.agent.settle, LONGEST_SETTLE_SECONDS)
+        while not self._stopping and loop.time() < latest and await self._woken_within(quiet):
             pass
         is_new = self._stopping or self._reload or self._link_up or self._watch.addresses != self._addresses
         if self._watch.addresses != self._addresses:
@@ -201,12 +202,11 @@ class Agent:
             await self._registered(registration)
 
     async def _registered(self, registration: Registration) -> None:
-        if self._client.authority != self._enrolment.authority:
-            self._enrolment = replace(self._enrolment, authority=self._client.authority)
-            try:
-                await asyncio.to_thread(enrolment.save, self._folder, self._enrolment)
-            except StoreError as error:
-                log.warning("cannot keep the server's certificate, it will be asked for again: %s", error)
+        held, authority = self._enrolment, self._client.authority
+        try:
+            self._enrolment = await asyncio.to_thread(enrolment.keep_authority, self._folder, held, authority)
+        except (ConfigurationError, StoreError) as error:
+            log.warning("cannot keep the server's certificate, it will be asked for again: %s", error)
         is_new = self._status.state is not State.REGISTERED or self._status.endpoint != registration.endpoint
         await self._tell(
             replace(
@@ -310,8 +310,7 @@ async def register_once(settings: Settings) -> Registration:
     held = enrolment.load(folder)
     client = RegistrationClient(held.token, held.authority, settings.agent.address)
     registration = await client.register(settings.agent.port)
-    if client.authority != held.authority:
-        enrolment.save(folder, replace(held, authority=client.authority))
+    enrolment.keep_authority(folder, held, client.authority)
     return registration
 
 

@@ -64,6 +64,14 @@ def load(folder: Path) -> Enrolment:
         raise ConfigurationError(f"{file}: {error}") from None
 
 
+def keep_authority(folder: Path, enrolment: Enrolment, authority: str) -> Enrolment:
+    """Remember the authority that the token's pin has vouched for; not if somebody has enrolled anew meanwhile."""
+    known = replace(enrolment, authority=authority)
+    if authority != enrolment.authority and load(folder).token == enrolment.token:
+        save(folder, known)
+    return known
+
+
 async def enrol(data: Path, text: str) -> tuple[Enrolment, str]:
     """Take a pasted token in and keep it; the second value says why the server could not be asked, "" if it was.
 

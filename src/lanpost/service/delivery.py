@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from lanpost.content.reports import Action, Notice
-from lanpost.errors import DeliveryError
+from lanpost.errors import DeliveryError, StoreError, StoreFull
 from lanpost.model.delivery import Outcome, Route, Verdict, Way
 from lanpost.model.endpoint import Endpoint
 from lanpost.model.envelope import Recipient
@@ -110,3 +110,9 @@ def outcomes_of(error: DeliveryError, recipients: Sequence[Recipient], endpoint:
     """What a failed connection means for each recipient of the attempt."""
     said = Reply(550 if error.permanent else 451, error.status, str(error))
     return [Outcome.of(recipient, said, endpoint) for recipient in recipients]
+
+
+def mailbox_failure(recipient: Recipient, error: StoreError) -> Outcome:
+    """What it means that a mailbox here could not take a mail: its owner or the administrator can make room."""
+    said = Reply(452, "4.2.2", str(error)) if isinstance(error, StoreFull) else Reply(451, "4.2.0", str(error))
+    return Outcome.of(recipient, said)

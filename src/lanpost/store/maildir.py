@@ -75,6 +75,10 @@ class MaildirMailboxes:
             return False
         return True
 
+    def is_permanent(self, address: MailAddress) -> bool:
+        """It cannot be removed: the postmaster's, where reports go (RFC 5321 §4.5.1)."""
+        return address == self._postmaster
+
     def create(self, address: MailAddress) -> bool:
         """Make a mailbox, durably; one that was set aside is there again, with its mail. False: there was one."""
         target = self._maildir(address)
@@ -95,9 +99,9 @@ class MaildirMailboxes:
     def remove(self, address: MailAddress, *, delete_mail: bool = False) -> bool:
         """End a mailbox: no mail is taken for it any more. Its mail is set aside, or deleted for good.
 
-        False: there was none; `delete_mail` still deletes what had been set aside before.
+        `delete_mail` also deletes what was set aside before. False: there was nothing.
         """
-        if address == self._postmaster:
+        if self.is_permanent(address):
             raise StoreError(f"{address} is where reports go: its mailbox always stays")
         maildir = self._maildir(address)
         aside = self._folder / REMOVED / maildir.name
@@ -109,6 +113,7 @@ class MaildirMailboxes:
                 sync_folder(self._folder)
                 self._usage.forget(maildir)
             if delete_mail and aside.is_dir():
+                there = True
                 shutil.rmtree(aside)
         except OSError as error:
             raise store_error(error, f"the mailbox of {address} cannot be removed") from None

@@ -21,6 +21,7 @@ from lanpost.content.dots import unstuffed
 from lanpost.errors import StoreError
 from lanpost.store.files import store_error, sync_folder, write_new_file
 from lanpost.store.line_ends import ToDisk
+from lanpost.store.mailbox_usage import sweep
 from lanpost.store.maildir_names import fresh_unique
 
 Result = TypeVar("Result")
@@ -40,6 +41,7 @@ class MaildirDrop:
             for part in ("tmp", "new", "cur"):
                 (folder / part).mkdir(mode=0o700, parents=True, exist_ok=True)
             sync_folder(folder)
+            sweep(folder)
         except OSError as error:
             raise store_error(error, str(folder)) from None
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="maildir")

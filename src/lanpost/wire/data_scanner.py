@@ -79,6 +79,6 @@ class DataScanner:
 
 
 def _open_end(data: bytes, ends: tuple[bytes, ...]) -> int:
-    if data[-1:] not in (b"\r", b"\n", b"."):
-        return 0
+    if data[-1:] not in (b"\r", b"\n", b".") or data.endswith(b"\r\n.\n"):
+        return 0  # the last of these is known for a trick already, and must be seen whole
     return next((len(end) for end in ends if data.endswith(end)), 0)

@@ -407,10 +407,8 @@ class SmtpServer:
         self._at = scanner.end if scanner.end >= 0 else len(self._received)
         known = self._spoilt is not None
         self._judge()
-        if self.state is State.CLOSED:
-            return None
         refusal = self._spoilt
-        if scanner.end >= 0:
+        if scanner.end >= 0 and self.state is not State.CLOSED:
             self._complete = refusal is None
             if refusal is not None:
                 self._end_mail()
@@ -432,13 +430,12 @@ class SmtpServer:
         if chunk.last and not chunk.left:
             content += self._scanner.finish_chunks()
         self._judge()
-        if self.state is State.CLOSED:
-            return None
         if self._spoilt is not None:
             refusal = chunk.refusal = self._spoilt
-            self._end_mail()
-            if not chunk.left:
-                self._say(refusal)
+            if self.state is not State.CLOSED:
+                self._end_mail()
+                if not chunk.left:
+                    self._say(refusal)
             return Refused(refusal)
         self._complete = chunk.last and not chunk.left
         if not (chunk.last or chunk.left):

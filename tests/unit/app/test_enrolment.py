@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,16 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     (tmp_path / "data").write_text("")
     with pytest.raises(StoreError):
         enrolment.agent_folder(tmp_path / "data")
+
+
+def test_an_agent_that_learns_the_authority_does_not_undo_a_new_enrolment(tmp_path: Path) -> None:
+    enrolment.save(tmp_path, Enrolment(TOKEN))
+    assert enrolment.keep_authority(tmp_path, Enrolment(TOKEN), "PEM") == Enrolment(TOKEN, "PEM")
+    assert enrolment.load(tmp_path).authority == "PEM"
+    other = replace(TOKEN, secret="other")
+    enrolment.save(tmp_path, Enrolment(other))
+    enrolment.keep_authority(tmp_path, Enrolment(TOKEN), "PEM")
+    assert enrolment.load(tmp_path) == Enrolment(other)
 
 
 async def test_a_terminal_can_be_enrolled_before_its_server_is_there(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mailbox
+import os
 from pathlib import Path
 
 import pytest
@@ -76,6 +77,16 @@ def test_a_failure_of_the_disk_is_told_and_leaves_nothing(tmp_path: Path, monkey
         mail.finish(b"").result(10)
     assert stored(tmp_path) == []
     drop.close()
+
+
+def test_what_a_power_cut_left_half_written_is_swept_at_a_later_start(tmp_path: Path) -> None:
+    MaildirDrop(tmp_path).close()
+    old, young = tmp_path / "tmp" / "old", tmp_path / "tmp" / "young"
+    for file in (old, young):
+        file.touch()
+    os.utime(old, (0, 0))
+    MaildirDrop(tmp_path).close()
+    assert [file.name for file in (tmp_path / "tmp").iterdir()] == ["young"]
 
 
 def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
