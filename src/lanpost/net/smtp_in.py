@@ -12,7 +12,7 @@ import contextlib
 import ipaddress
 import ssl
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 import structlog
@@ -29,6 +29,7 @@ from lanpost.model.reply import (
     Reply,
 )
 from lanpost.net.listener import Connection, Listener
+from lanpost.net.login_delays import LoginDelays
 from lanpost.service.ports import Intake, MailTransaction
 from lanpost.wire.smtp_events import Event, Refused, Signal, SmtpTerms
 from lanpost.wire.smtp_login import Credentials
@@ -38,8 +39,6 @@ from lanpost.wire.smtp_server import SmtpServer
 MAX_PENDING = 65_536  # octets of pipelined commands kept while the intake thinks; then we stop reading
 LINGER_SECONDS = 30.0  # for a client that does not read our last words
 HANDSHAKE_SECONDS = 30.0
-FIRST_DELAY = 0.5  # seconds before a wrong password is answered, doubled with each in the same connection ...
-LAST_DELAY = 8.0  # ... up to this
 
 REFUSAL = b"421 4.7.0 Too many connections, try again later\r\n"
 TIMED_OUT = Reply(421, "4.4.2", "Timed out waiting for you")
@@ -62,6 +61,7 @@ class SmtpService:
     mail_timeout: float = 1800.0  # from MAIL to the end of the content
     greeting_delay: float = 0.0  # who speaks within it is sent away
     networks_without_tls: tuple[Network, ...] = ()  # whence a password may come in the clear
+    delays: LoginDelays = field(default_factory=LoginDelays)  # after wrong passwords; several services may share it
 
     def __call__(self, listener: Listener) -> SmtpConnection:
         return SmtpConnection(listener, self)
@@ -74,7 +74,7 @@ class SmtpConnection(Connection):
     __slots__ = (
         "_blocked_by_client", "_blocked_by_disk", "_client", "_deadline", "_failure", "_finishing", "_gone",
         "_half_closed", "_leaving", "_loop", "_mail_deadline", "_reading_paused", "_service", "_session", "_task",
-        "_timer", "_timer_due", "_tls", "_transaction", "_upgrade", "_wrong_passwords",
+        "_timer", "_timer_due", "_tls", "_transaction", "_upgrade",
     )
     # fmt: on
 
@@ -89,7 +89,6 @@ class SmtpConnection(Connection):
         self._transaction: MailTransaction | None = None
         self._failure: Reply | None = None  # what became of the content in the intake
         self._finishing = False
-        self._wrong_passwords = 0
         self._upgrade: list[bytes] | None = None  # what comes over TLS before we know that the handshake is done
         self._blocked_by_disk = False
         self._blocked_by_client = False  # it does not read our replies
@@ -313,11 +312,12 @@ class SmtpConnection(Connection):
     async def _authenticate(self, credentials: Credentials) -> Reply:
         client = self._describe_client()
         reply = await self._service.intake.authenticate(client, credentials.login, credentials.password)
-        if not reply.is_positive:
-            log.info("login refused", client=self.client_host, login=credentials.login, reply=str(reply))
+        if reply.is_positive:
+            self._service.delays.succeeded(self.client_host)
+            return reply
+        log.info("login refused", client=self.client_host, login=credentials.login, reply=str(reply))
         if reply.is_permanent:
-            await asyncio.sleep(min(FIRST_DELAY * 2**self._wrong_passwords, LAST_DELAY))
-            self._wrong_passwords += 1
+            await asyncio.sleep(self._service.delays.failed(self.client_host, self._loop.time()))
         return reply
 
     async def _start_tls(self) -> None:
