@@ -10,6 +10,7 @@ LanpostError
   StoreError                     a file or database of ours cannot be used
     StoreFull                    no room left: 452 4.3.1
     StoreBusy                    somebody else holds it
+  ServerNotRunning               nobody answers at the server's control socket
   ChartUnavailable               the inquiry got no answer: never read as "no such address"
   RegistrationRefused            knows its HTTP status
   RegistrarUnreachable           a terminal got no usable answer; knows whether for want of an address or route
@@ -70,6 +71,10 @@ class StoreFull(StoreError):
 
 class StoreBusy(StoreError):
     """Somebody else holds it: another session, another process."""
+
+
+class ServerNotRunning(LanpostError):
+    """Nobody answers at the server's control socket."""
 
 
 class ChartUnavailable(LanpostError):
