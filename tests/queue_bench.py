@@ -99,8 +99,8 @@ class BreakableChart(ThreadedChart):
 class QueueBench:
     """The queue under test and all that it uses, in one folder; `restart` as after a crash."""
 
-    def __init__(self, folder: Path, schedule: Schedule, places: tuple[int, int]) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, schedule: Schedule, places: tuple[int, int], spool: str) -> None:
+        self.spool_folder = folder / spool
         self.rules = QueueRules(schedule, *places)
         self.sender = ScriptedSender()
         self.chart = BreakableChart(SqliteChart(folder / "chart.sqlite3"))
@@ -111,7 +111,7 @@ class QueueBench:
         self.start()
 
     def start(self) -> None:
-        self.spool = JournalSpool(self.folder / "spool")
+        self.spool = JournalSpool(self.spool_folder)
         fallback = address("fallback") if self.mailboxes.has(address("fallback")) else None
         router = Router(RoutingRules("office.lan", fallback=fallback), self.chart, self.mailboxes, now)
         reports = DeliveryReports(Reporter("mail.office.lan", "office.lan"), self.spool, self.ids, now)
@@ -173,9 +173,9 @@ class QueueBench:
 
 @asynccontextmanager
 async def queue_bench(
-    folder: Path, schedule: Schedule = QUICK, places: tuple[int, int] = (50, 5)
+    folder: Path, schedule: Schedule = QUICK, places: tuple[int, int] = (50, 5), spool: str = "spool"
 ) -> AsyncIterator[QueueBench]:
-    bench = QueueBench(folder, schedule, places)
+    bench = QueueBench(folder, schedule, places, spool)
     try:
         yield bench
     finally:

@@ -39,6 +39,10 @@ class Segment:
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         mark = secrets.token_bytes(journal.MARK_OCTETS)
         try:
+            if os.geteuid() == 0:
+                # Made by the administrator's command, it must still be the server's to open.
+                owner = folder.stat()
+                os.fchown(handle, owner.st_uid, owner.st_gid)
             os.pwrite(handle, journal.segment_head(mark), 0)
             os.fsync(handle)
             sync_folder(folder)

@@ -1,0 +1,86 @@
+"""The queue for `lanpost queue`: of the running server where there is one, else its files, locked meanwhile.
+
+Raises LanpostError: ServerNotRunning for what only a server can do, StoreBusy where one runs but does not answer.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from lanpost.app.control import CONTROL_SOCKET, no_such_mail
+from lanpost.app.queue_view import describe
+from lanpost.errors import ServerNotRunning
+from lanpost.model.queued import QueuedMail
+from lanpost.net.control import ask
+from lanpost.store.spool import JournalSpool
+
+Result = TypeVar("Result")
+
+SPOOL_FOLDER = "spool"  # in `data`; a folder for each worker in it
+
+
+class QueueAccess:
+    """`data` as in the settings."""
+
+    def __init__(self, data: Path) -> None:
+        self._data = data
+
+    def mails(self) -> Iterator[dict[str, Any]]:
+        """Every waiting mail, oldest first."""
+        try:
+            yield from self._ask("list")
+        except ServerNotRunning:
+            found: list[QueuedMail] = []
+            for folder in self._folders():
+                with closing(JournalSpool(folder)) as spool:
+                    found += spool.mails()
+            yield from map(describe, sorted(found, key=lambda mail: (mail.arrived, mail.id)))
+
+    def show(self, mail_id: str) -> dict[str, Any]:
+        try:
+            shown: dict[str, Any] = next(self._ask("show", id=mail_id))
+        except ServerNotRunning:
+            return self._in_files(mail_id, lambda _, mail: describe(mail))
+        return shown
+
+    def retry(self, mail_id: str | None) -> int:
+        """How many are tried now. Only a running server can: ServerNotRunning."""
+        return int(next(self._ask("retry", id=mail_id)))
+
+    def hold(self, mail_id: str) -> None:
+        try:
+            deque(self._ask("hold", id=mail_id))
+        except ServerNotRunning:
+            self._in_files(mail_id, lambda spool, mail: spool.update(replace(mail, frozen=True)))
+
+    def remove(self, mail_id: str) -> None:
+        try:
+            deque(self._ask("remove", id=mail_id))
+        except ServerNotRunning:
+            self._in_files(mail_id, lambda spool, mail: spool.remove(mail.id))
+
+    def _ask(self, what: str, **arguments: Any) -> Iterator[Any]:
+        return ask(self._data / CONTROL_SOCKET, f"queue {what}", **arguments)
+
+    def _folders(self) -> Sequence[Path]:
+        """Each worker's spool."""
+        return sorted((self._data / SPOOL_FOLDER).glob("*/"))
+
+    def _in_files(self, mail_id: str, work: Callable[[JournalSpool, QueuedMail], Result]) -> Result:
+        """Perform on the mail's own spool; what is changed is on disk on return."""
+        for folder in self._folders():
+            with closing(JournalSpool(folder)) as spool:
+                if (mail := spool.get(mail_id)) is not None:
+                    return work(spool, mail)
+        raise no_such_mail(mail_id)
+
+
+def server_status(data: Path) -> dict[str, Any]:
+    """What the running server says of itself. ServerNotRunning."""
+    status: dict[str, Any] = next(ask(data / CONTROL_SOCKET, "status"))
+    return status
