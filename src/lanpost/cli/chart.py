@@ -88,7 +88,7 @@ def _print_rows(rows: Sequence[Sequence[str]], widths: Sequence[int]) -> Sequenc
     return widths
 
 
-@chart.command("set")
+@chart.command("set", short_help="Bind an address by hand, for good.")
 @click.argument("address")
 @click.argument("endpoint")
 @with_settings
@@ -121,7 +121,7 @@ async def _remove(settings: Settings, address: MailAddress) -> None:
     click.echo(f"{address} is forgotten")
 
 
-@chart.command("import")
+@chart.command("import", short_help="Bind what a CSV or JSON file lists.")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, allow_dash=True))
 @with_format
 @click.option("--skip-bad", is_flag=True, help="Import the good lines of a file that has bad ones.")
@@ -171,7 +171,7 @@ def _progress(label: str, length: int) -> Iterator[Callable[[int], object]]:
         bar.update(length - bar.pos)
 
 
-@chart.command()
+@chart.command(short_help="Write all entries to a CSV or JSON file.")
 @click.argument("file", type=click.Path(dir_okay=False, allow_dash=True))
 @with_format
 @with_settings

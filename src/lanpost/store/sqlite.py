@@ -59,7 +59,7 @@ def open_database(file: Path, schema: Schema, busy_seconds: float = BUSY_SECONDS
     except sqlite3.Error as error:
         raise sqlite_error(error, file) from error
     try:
-        _use_wal(connection, busy_seconds)
+        _use_wal(connection, file, busy_seconds)
         connection.execute("PRAGMA synchronous = FULL")  # a commit is on disk when it returns
         connection.execute(f"PRAGMA journal_size_limit = {WAL_OCTETS}")
         _bring_up_to_date(connection, file, schema)
@@ -128,11 +128,13 @@ def _make_private(file: Path) -> None:
     sync_folder(file.parent)
 
 
-def _use_wal(connection: sqlite3.Connection, busy_seconds: float) -> None:
+def _use_wal(connection: sqlite3.Connection, file: Path, busy_seconds: float) -> None:
     deadline = time.monotonic() + max(busy_seconds, 1.0)
     while True:
         try:
-            connection.execute("PRAGMA journal_mode = WAL")
+            (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+            if mode != "wal":
+                raise StoreError(f"{file}: its file system shares no memory; keep it on a disk of this machine")
             return
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
