@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import poplib
 import socket
+import ssl
 import time
 import tracemalloc
 from collections.abc import Callable, Iterator
@@ -305,3 +306,28 @@ def test_a_session_cut_off_while_its_mailbox_opens_does_not_keep_it(
     server.service.disk.submit(int).result(20)
     monkeypatch.setattr(server.service, "open_mailbox", real)
     client(server, "otto").quit()
+
+
+def test_a_command_that_comes_with_the_end_of_the_handshake_is_answered(server: Running) -> None:
+    """TLS 1.3: the client's last word of the handshake and its first command travel in one packet."""
+    with raw(server) as sock:
+        sock.sendall(b"STLS\r\n")
+        read_lines(sock, 2)
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        tls = server.client_tls().wrap_bio(incoming, outgoing)
+        while True:
+            try:
+                tls.do_handshake()
+                break
+            except ssl.SSLWantReadError:
+                sock.sendall(outgoing.read())
+                incoming.write(sock.recv(65536))
+        tls.write(b"NOOP\r\nQUIT\r\n")
+        sock.sendall(outgoing.read())
+        answer = b""
+        while b"Goodbye" not in answer:
+            try:
+                answer += tls.read(1000)
+            except ssl.SSLWantReadError:
+                incoming.write(sock.recv(65536))
+    assert answer == b"-ERR NOOP is not valid in the authorization state\r\n+OK Goodbye\r\n"

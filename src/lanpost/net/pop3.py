@@ -196,7 +196,6 @@ class Pop3Connection(Connection):
             case StartTls():
                 await self._flush()
                 await self._start_tls()
-                self._session.answer(None)
             case Retrieve():
                 self._session.answer(await self._retrieve(event))
             case Commit():
@@ -235,6 +234,8 @@ class Pop3Connection(Connection):
         tls = self.listener.tls
         if tls is None:
             raise ConnectionAbortedError("there is no certificate any more")
+        # Before the handshake: its last packet may bring the first command, which is TLS already.
+        self._session.answer(None)
         try:
             upgraded = await asyncio.get_running_loop().start_tls(
                 self.transport, self, tls, server_side=True, ssl_handshake_timeout=TLS_SECONDS

@@ -140,7 +140,8 @@ class MaildirMailboxes:
         if not self._room.acquire(blocking=False):
             return _failed(StoreBusy("too many mails wait for the disk, try again later"))
         try:
-            future = self._pool.submit(self._deliver, address, content)
+            # Named now, not in the thread: mails are numbered as they were handed over.
+            future = self._pool.submit(self._deliver, address, fresh_unique(self._clock()), content)
         except RuntimeError:
             self._room.release()
             return _failed(StoreError("the mailboxes are being closed"))
@@ -154,18 +155,17 @@ class MaildirMailboxes:
     def _maildir(self, address: MailAddress) -> Path:
         return self._folder / folder_name(address.key)
 
-    def _deliver(self, address: MailAddress, content: Iterable[bytes]) -> None:
+    def _deliver(self, address: MailAddress, unique: str, content: Iterable[bytes]) -> None:
         maildir = self._maildir(address)
         try:
             self._usage.check(maildir)
-            used = self._put(maildir, content, limited=True)
+            used = self._put(maildir, unique, content, limited=True)
         except OSError as error:
             raise self._error(error, address) from None
         self._warn(address, maildir, used)
 
-    def _put(self, maildir: Path, content: Iterable[bytes], *, limited: bool) -> int:
+    def _put(self, maildir: Path, unique: str, content: Iterable[bytes], *, limited: bool) -> int:
         """One mail into `new`. Returns octets held then; 0 where they are not limited."""
-        unique = fresh_unique(self._clock())
         fresh = maildir / "tmp" / unique
         text = ToDisk()
         write_new_file(fresh, text.convert(content))
@@ -204,7 +204,7 @@ class MaildirMailboxes:
                     secrets.token_hex(8),
                     datetime.fromtimestamp(moment, UTC),
                 )
-                self._put(maildir, (notice,), limited=False)
+                self._put(maildir, fresh_unique(moment), (notice,), limited=False)
 
     def _make_maildir(self, target: Path) -> None:
         half = self._folder / f"%fresh-{secrets.token_hex(8)}"

@@ -16,7 +16,10 @@ class Login:
 
 @dataclass(frozen=True, slots=True)
 class StartTls:
-    """Send what is due, then negotiate TLS. Answer: None once it stands."""
+    """Send what is due, then negotiate TLS.
+
+    Answer: None at the moment when all that is received is TLS, or Refused.
+    """
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,7 +66,7 @@ MOVES: dict[State, dict[str, State]] = {  # each legal command, and the state a 
 
 
 class Pop3Server:
-    """One session. `state` says how far it is; `secure` whether TLS stands."""
+    """One session. `state` says how far it is; `secure` whether TLS has begun."""
 
     def __init__(self, *, tls_available: bool, plaintext_allowed: bool) -> None:
         """`plaintext_allowed`: this client may show its password without TLS."""

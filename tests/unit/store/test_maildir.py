@@ -310,6 +310,30 @@ def test_a_folder_that_cannot_be_synced_means_not_delivered(
     assert texts(mailboxes) == []
 
 
+def test_file_then_name_then_folder_and_only_then_done(
+    mailboxes: MaildirMailboxes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[str] = []
+    real_fsync, real_rename = os.fsync, os.rename
+
+    def fsync(handle: int) -> None:
+        real_fsync(handle)
+        place = Path(f"/proc/self/fd/{handle}").readlink()
+        steps.append(f"fsync {place.name if place.name == 'new' else place.parent.name}")
+
+    def rename(source: Path, target: Path) -> None:
+        real_rename(source, target)
+        steps.append("rename")
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(os, "rename", rename)
+    future = mailboxes.deliver(ANNA, [MAIL])
+    future.add_done_callback(lambda _: steps.append("done"))
+    future.result(30)
+    assert steps[:3] == ["fsync tmp", "rename", "fsync new"]
+    assert steps[3:] in (["done"], [])
+
+
 def test_content_that_breaks_off_is_not_delivered(mailboxes: MaildirMailboxes) -> None:
     def content() -> Iterator[bytes]:
         yield b"half"
