@@ -204,7 +204,7 @@ class Terminal(Node):
     def start_dhcp(self, kind: str) -> None:
         """Plugged in and switched on: "udhcpc" or "dhclient", with its own scripts."""
         if kind == "udhcpc":
-            # No limit on tries, half a second between them: a test does not wait as a device does.
+            # One second between its tries instead of three, and after a round of them instead of twenty.
             self.client = self.start(kind, "udhcpc", "-f", "-i", INTERFACE, "-t", "0", "-T", "1", "-A", "1")
         else:
             conf = self.folder / "dhclient.conf"

@@ -30,6 +30,7 @@ class Office:
         self._config.write_text(
             'domain = "office.lan"\nhostname = "post.office.lan"\ndata = "data"\n'
             f'[smtp]\nlisten = ["{SERVER}:{SMTP_PORT}"]\n[submission]\nlisten = []\n[pop3]\nlisten = []\n'
+            '[delivery]\ncut_through_timeout = "1s"\n'
             f'[http]\nlisten = ["{SERVER}:{API_PORT}"]\n[log]\nformat = "text"\nlevel = "debug"\n'
         )
         self.server = lab.server.python("serve", "-m", "lanpost", "serve", "--config", self._config)
