@@ -11,9 +11,9 @@ from datetime import timedelta
 from lanpost.app.certificates import Certificates, open_authority, utc_now
 from lanpost.app.charts import open_chart
 from lanpost.app.settings import Settings
-from lanpost.errors import ConfigurationError, InvalidValue
+from lanpost.errors import ConfigurationError
 from lanpost.model.address import MailAddress
-from lanpost.model.token import MAX_URLS, EnrolmentToken, check_url
+from lanpost.model.token import MAX_URLS, EnrolmentToken
 from lanpost.net.api import Api
 from lanpost.net.http_server import HttpServer
 from lanpost.net.own_addresses import own_addresses
@@ -71,6 +71,10 @@ class RegistrationService:
         """Host and real port of each listener, in the order of the setting."""
         return self._server.addresses
 
+    def reload(self, settings: Settings) -> None:
+        """Use the rules of these settings from now on; where it listens stays."""
+        self.registrar.use(rules_of(settings))
+
     async def start(self) -> None:
         """Listen. Raises ConfigurationError."""
         await self._server.start()
@@ -127,7 +131,7 @@ def registrar_urls(settings: Settings) -> tuple[str, ...]:
     Raises ConfigurationError where they cannot be known.
     """
     if settings.http.urls:
-        return _given_urls(settings)
+        return settings.http.urls[:MAX_URLS]
     urls: dict[str, None] = {}
     for listen in settings.http.listen:
         if listen.port == 0:
@@ -151,12 +155,3 @@ def _hosts(host: str) -> tuple[str, ...]:
     found = tuple(own for own in own_addresses() if ipaddress.ip_address(own).version == address.version)
     # Without a network there is still this machine: software terminals on it can register.
     return found or (("127.0.0.1",) if address.version == 4 else ())
-
-
-def _given_urls(settings: Settings) -> tuple[str, ...]:
-    for url in settings.http.urls:
-        try:
-            check_url(url)
-        except InvalidValue as error:
-            raise ConfigurationError(f"http.urls: {error}") from None
-    return settings.http.urls[:MAX_URLS]

@@ -16,6 +16,7 @@ from lanpost.errors import InvalidValue
 from lanpost.model.address import MailAddress
 from lanpost.model.duration import parse_duration
 from lanpost.model.endpoint import Endpoint
+from lanpost.model.token import check_url
 
 Reader = Callable[[Any], Any]
 
@@ -49,6 +50,12 @@ def text(value: Any) -> str:
 
 def texts(value: Any) -> tuple[str, ...]:
     return tuple(text(item) for item in _list(value))
+
+
+def urls(value: Any) -> tuple[str, ...]:
+    for url in texts(value):
+        check_url(url)
+    return texts(value)
 
 
 def one_of(*words: str) -> Reader:
@@ -154,7 +161,7 @@ def networks(value: Any) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network,
         raise ValueError(f'{error}; write networks as ["10.0.0.0/8", "fd00::/8"]') from None
 
 
-LISTS: tuple[Reader, ...] = (texts, ports, listens, networks)
+LISTS: tuple[Reader, ...] = (texts, urls, ports, listens, networks)
 
 
 def _list(value: Any) -> list[Any]:

@@ -53,7 +53,7 @@ class Http:
     """Registration API (HTTPS) and metrics."""
 
     listen: tuple[Listen, ...] = setting(read.listens, "0.0.0.0:8025")
-    urls: tuple[str, ...] = setting(read.texts)  # what tokens name; empty: from `listen` and our addresses
+    urls: tuple[str, ...] = setting(read.urls)  # what tokens name; empty: from `listen` and our addresses
 
 
 @dataclass(frozen=True, slots=True)

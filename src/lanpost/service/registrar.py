@@ -112,12 +112,16 @@ class Registrar:
         self._chart = chart
         self._accounts = accounts
         self._mailboxes = mailboxes
-        self._rules = rules
         self._durably = durably
         self._administrator_sha256 = administrator_sha256
         self._wrong_secrets = Throttle(WRONG_SECRETS, timedelta(minutes=1))
         self._claims = Throttle(CLAIMS, timedelta(hours=1))
         self._claiming: set[MailAddress] = set()
+        self.use(rules)
+
+    def use(self, rules: Rules) -> None:
+        """Decide by these rules from now on; bindings made under others stay."""
+        self._rules = rules
         self._own_domain = _domain_key(MailAddress.parse("x", rules.domain))
 
     async def register(

@@ -46,6 +46,7 @@ def test_urls_that_tokens_name(tmp_path: Path, http: str, urls: tuple[str, ...])
 @pytest.mark.parametrize(
     ("http", "said"),
     [
+        ('urls = "https://10.0.0.2:8025"', "a list in brackets"),
         ('urls = ["https://mail.office.lan:8025"]', "host names are not looked up"),
         ('urls = ["http://10.0.0.2:8025"]', "write https://"),
         ('listen = ["10.0.0.2:0"]', "port 0"),

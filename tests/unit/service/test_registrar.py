@@ -240,6 +240,13 @@ async def test_repeating_an_endpoint_renews_the_lease() -> None:
     assert renewed.binding.expires == later + timedelta(hours=24)
 
 
+async def test_new_rules_are_for_what_comes_after_them() -> None:
+    place = Place()
+    assert await place.refusal("", "cam1") == 401
+    place.registrar.use(CLAIMING)
+    assert (await place.register("", "cam1")).key
+
+
 async def test_a_short_lifetime_setting_lowers_the_least_one() -> None:
     place = Place(replace(RULES, lifetime=timedelta(seconds=4)))
     request = Request(lifetime=timedelta(seconds=4))
