@@ -44,9 +44,9 @@ class Report:
 
     def failures(self) -> list[str]:
         """What could not be measured, and why."""
-        series = [item.failure for item in self.throughput if item.failure]
-        series += [item.failure for item in self.latency if item.failure]
-        return series + [item.failure for item in self.memory if item.failure]
+        found = [f"{item.target}, {failure}" for item in self.throughput for failure in item.failures]
+        found += [f"{item.target}, latency: {item.failure}" for item in self.latency if item.failure]
+        return found + [f"{item.target}, memory: {item.failure}" for item in self.memory if item.failure]
 
     def lines(self) -> Iterable[str]:
         yield from self.machine.lines()
@@ -59,6 +59,7 @@ class Report:
             yield from ("", "Single 4 KB mails one after another, milliseconds", *self._latency())
         if self.memory:
             yield from ("", "Memory (PSS, MB), all of the server's processes", *self._memory())
+        yield from (f"FAILED: {failure}" for failure in self.failures())
 
     def _rates(self) -> list[str]:
         names = _unique(item.target for item in self.throughput)
@@ -86,18 +87,14 @@ class Report:
                 "kept" if item.kept else "new",
                 *(f"{quantile(item.arrived, percent):.2f}" for percent in (50, 99)),
                 *(f"{quantile(item.answered, percent):.2f}" for percent in (50, 99)),
-                item.failure[:60],
             ]
             for item in self.latency
         ]
-        return table(["", "connection", "arrived p50", "p99", "answered p50", "p99", ""], rows)
+        return table(["", "connection", "arrived p50", "p99", "answered p50", "p99"], rows)
 
     def _memory(self) -> list[str]:
-        rows = [
-            [item.target, f"{item.rest / 1e6:.1f}", f"{item.connected / 1e6:.1f}", item.failure[:60]]
-            for item in self.memory
-        ]
-        return table(["", "at rest", "connected", ""], rows)
+        rows = [[item.target, f"{item.rest / 1e6:.1f}", f"{item.connected / 1e6:.1f}"] for item in self.memory]
+        return table(["", "at rest", "connected"], rows)
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

@@ -12,6 +12,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import cast
@@ -31,11 +32,12 @@ class CountingSink:
     def __init__(self, port: int) -> None:
         self.count = 0
         self._rest = b""
+        self._words = tempfile.TemporaryFile()  # noqa: SIM115 - closed in close()
         user = ["-u", "nobody"] if os.geteuid() == 0 else []
         self._process = subprocess.Popen(
             [program("smtp-sink") or "smtp-sink", *user, "-c", "-m", "4000", f"127.0.0.1:{port}", "1024"],
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            stderr=self._words,
         )
         assert self._process.stdout
         self._pipe = self._process.stdout.fileno()
@@ -72,10 +74,16 @@ class CountingSink:
                 )
             time.sleep(POLL_SECONDS)
 
-    def close(self) -> None:
+    def close(self) -> str:
+        """Stop it; what it complained of, for whoever looks for the reason of a failure."""
+        ended = self._process.poll()
         stop(self._process)
         assert self._process.stdout
         self._process.stdout.close()
+        self._words.seek(0)
+        words = self._words.read()[-300:].decode("utf-8", "replace").strip()
+        self._words.close()
+        return f"(smtp-sink ended with status {ended}: {words})" if ended is not None else f"(smtp-sink: {words})"
 
 
 class StampingSink:

@@ -14,6 +14,7 @@ from bench.target import Target
 SIZES = (1024, 4096, 102_400)
 WARM_UP = 200  # mails: processes are started, caches filled, a first rate is known
 FEWEST = 200
+FAILURES = 2  # of one target under one shape of load: then it is left out of the other rounds
 
 
 @dataclass
@@ -23,11 +24,16 @@ class Series:
     target: str
     shape: Shape
     rounds: list[Burst] = field(default_factory=list)
-    failure: str = ""
+    failures: list[str] = field(default_factory=list)
+
+    @property
+    def given_up(self) -> bool:
+        """Failed too often to try further rounds."""
+        return len(self.failures) >= FAILURES
 
     @property
     def rate(self) -> float:
-        """Mails/s, the median; 0 when it failed."""
+        """Mails/s, the median of the rounds that were sound; 0 where none was."""
         return statistics.median(item.rate for item in self.rounds) if self.rounds else 0.0
 
     @property
@@ -45,7 +51,7 @@ class Series:
                 {"mails": item.mails, "seconds": round(item.seconds, 4), "cpu_seconds": round(item.cpu_seconds, 3)}
                 for item in self.rounds
             ],
-            "failure": self.failure,
+            "failures": self.failures,
         }
 
 
@@ -58,7 +64,7 @@ def measure(
     sizes: Sequence[int] = SIZES,
     say: Callable[[str], None],
 ) -> list[Series]:
-    """Every shape of load on every running target. A target that fails under one shape is left out of it."""
+    """Every shape of load on every running target. What fails is said."""
     found: list[Series] = []
     sink = CountingSink(sink_port)
     try:
@@ -68,18 +74,17 @@ def measure(
             warm: dict[str, float] = {}
             for turn in range(rounds + 1):
                 for target, one in zip(targets, series, strict=True):
-                    if one.failure:
+                    if one.given_up:
                         continue
                     try:
                         if turn == 0:
                             warm[target.name] = burst(target, sink, shape, WARM_UP).rate
                             continue
-                        done = burst(target, sink, shape, _mails(one.rate or warm[target.name], seconds))
+                        done = burst(target, sink, shape, _mails(one.rate or warm.get(target.name, 0.0), seconds))
                     except BenchError as error:
-                        one.failure = str(error)
-                        say(f"{shape.label}: {target.name} failed: {error}")
                         # What is still on its way must not be counted as the next target's.
-                        sink.close()
+                        one.failures.append(f"{shape.label}: {error} {sink.close()}".strip())
+                        say(f"failed: {one.failures[-1]}")
                         sink = CountingSink(sink_port)
                         continue
                     one.rounds.append(done)

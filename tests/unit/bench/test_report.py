@@ -12,9 +12,9 @@ from bench.report import Report, table
 from bench.throughput import Series
 
 
-def series(target: str, *seconds: float, failure: str = "") -> Series:
+def series(target: str, *seconds: float, failures: tuple[str, ...] = ()) -> Series:
     rounds = [Burst(mails=1000, seconds=item, cpu_seconds=0.5) for item in seconds]
-    return Series(target, Shape(4096, kept=True), rounds, failure)
+    return Series(target, Shape(4096, kept=True), rounds, list(failures))
 
 
 def report(tmp_path: Path) -> Report:
@@ -31,10 +31,10 @@ def test_the_median_of_the_rounds_is_shown_with_ours_over_theirs(tmp_path: Path)
 
 def test_a_failed_target_is_shown_as_failed_and_gives_no_ratio(tmp_path: Path) -> None:
     found = report(tmp_path)
-    found.throughput[1] = series("lanpost", failure="3 mails have not arrived")
+    found.throughput[1] = series("lanpost", failures=("3 mails have not arrived",))
     text = "\n".join(" ".join(line.split()) for line in found.lines())
     assert "4 KB, kept 500 failed -" in text
-    assert found.failures() == ["3 mails have not arrived"]
+    assert "FAILED: lanpost, 3 mails have not arrived" in text
 
 
 def test_json_has_every_round(tmp_path: Path) -> None:
