@@ -57,6 +57,7 @@ class SpoolFolder:
         self._suspect: set[int] = set()  # segments with damage in them, to be rewritten
         self._stuck: set[int] = set()  # segments that cannot be rewritten, since they cannot be read whole
         self._current: Segment | None = None
+        self._newest = 0  # number of the newest segment there ever was
         self._tidied = float("-inf")
         self.untidy = True  # something went since the last look for space to give back
         try:
@@ -80,7 +81,8 @@ class SpoolFolder:
             self._current.sync()
             self._seal()
         if self._current is None:
-            self._current = Segment.create(self.path, max(self._segments, default=0) + 1)
+            self._newest += 1  # numbers are not used again: removals name segments by them
+            self._current = Segment.create(self.path, self._newest)
         return self._current
 
     def sync(self) -> None:
@@ -154,7 +156,10 @@ class SpoolFolder:
                 log.error("spool: %s", store_error(error, str(self.path)))
 
     def close(self) -> None:
-        """Unlock. Idempotent."""
+        """Forget all and unlock. Files stay open only for those who still read. Idempotent."""
+        self.index.clear()
+        self._segments.clear()
+        self._current = None
         if self._lock_file >= 0:
             os.close(self._lock_file)
             self._lock_file = -1
@@ -264,6 +269,7 @@ class SpoolFolder:
                 self._bad_head(path)
                 continue
             self._segments[segment.number] = segment
+            self._newest = segment.number
             for found in segment.scan(whole=path == paths[-1]):
                 if isinstance(found, Damage):
                     self._note_damage(segment, found)
