@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 from lanpost.model.account import User
 from lanpost.model.address import MailAddress
 from lanpost.net.listener import Listener
+from lanpost.net.login_delays import LoginDelays
 from lanpost.net.pop3 import REFUSAL, Pop3Service
 from lanpost.store.authority import Authority, Names
 from lanpost.store.maildir import MaildirMailboxes
@@ -106,7 +107,7 @@ def running_pop3(
             open_mailbox=mailboxes.open_session,
             networks_without_tls=[ipaddress.ip_network("127.0.0.0/8")] if plaintext else [],
             idle_seconds=idle_seconds,
-            wrong_password_seconds=0.001,
+            delays=LoginDelays(first=0.001),
         )
         running.listener = Listener("pop3", [Loopback()], running.service.connection, refusal=REFUSAL, tls=context)
         await running.listener.start()

@@ -6,6 +6,7 @@ import asyncio
 import poplib
 import socket
 import ssl
+import struct
 import time
 import tracemalloc
 from collections.abc import Callable, Iterator
@@ -153,6 +154,17 @@ def test_a_handshake_that_fails_frees_its_place(server: Running) -> None:
             read_lines(sock, 2)
             sock.sendall(b"this is no client hello\r\n\r\n")
             read_to_end(sock)
+    server.run(server.all_gone())
+    assert server.listener.count == 0
+
+
+def test_a_client_that_resets_during_the_handshake_frees_its_place(server: Running) -> None:
+    for _ in range(3):
+        with raw(server) as sock:
+            sock.sendall(b"STLS\r\n")
+            read_lines(sock, 2)
+            sock.sendall(b"\x16\x03\x01\x02\x00\x01")  # the beginning of a client hello
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     server.run(server.all_gone())
     assert server.listener.count == 0
 

@@ -50,16 +50,17 @@ class Pop3Service:
         open_mailbox: Callable[[MailAddress], MailboxSession],
         networks_without_tls: Sequence[Network] = (),
         idle_seconds: float = 600.0,  # RFC 1939 §3: ten minutes at least
-        wrong_password_seconds: float = 1.0,
+        delays: LoginDelays | None = None,
     ) -> None:
         """`authenticate` gives None for a wrong password and raises StoreError where it cannot tell.
 
-        `open_mailbox` is called in a thread; StoreBusy: another session has it.
+        `open_mailbox` is called in a thread; StoreBusy: another session has it. `delays` may be shared with other
+        services: who guesses here has guessed there.
         """
         self.authenticate = authenticate
         self.open_mailbox = open_mailbox
         self.idle_seconds = idle_seconds
-        self.delays = LoginDelays(wrong_password_seconds)
+        self.delays = delays or LoginDelays()
         self.disk = ThreadPoolExecutor(DISK_THREADS, thread_name_prefix="pop3")
         self.tasks: set[asyncio.Task[None]] = set()
         self._networks_without_tls = tuple(networks_without_tls)
@@ -236,15 +237,15 @@ class Pop3Connection(Connection):
             raise ConnectionAbortedError("there is no certificate any more")
         # Before the handshake: its last packet may bring the first command, which is TLS already.
         self._session.answer(None)
+        upgraded = None
         try:
             upgraded = await asyncio.get_running_loop().start_tls(
                 self.transport, self, tls, server_side=True, ssl_handshake_timeout=TLS_SECONDS
             )
-        except OSError:
-            # The loop does not tell the protocol of a handshake that failed: the connection would count for ever.
-            if not self._gone:
+        finally:
+            # Neither loop tells a protocol of a connection reset during the handshake: it would count for ever.
+            if upgraded is None and not self._gone:
                 self.connection_lost(None)
-            raise
         if upgraded is None:
             raise ConnectionResetError("it closed the connection")
         self.transport = upgraded
