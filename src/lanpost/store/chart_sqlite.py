@@ -80,6 +80,7 @@ class SqliteChart:
         self.file = file
         self._writing = threading.RLock()
         self._reading = threading.Lock()
+        self._last_change: int | None = None  # of the transaction under way, once it has bound something
         self._writer = open_database(file, SCHEMA, busy_seconds)
         try:
             self._writer.execute(f"PRAGMA cache_size = {-WRITE_CACHE // 1024}")
@@ -123,11 +124,12 @@ class SqliteChart:
     def bind_many(self, bindings: Iterable[Binding]) -> int:
         """Put all in force in one transaction. Returns their number."""
         with self.transaction():
-            (last,) = self._writer.execute("SELECT last_change FROM counter").fetchone()
-            rows = [_row(binding, change) for change, binding in enumerate(bindings, last + 1)]
+            if self._last_change is None:
+                (self._last_change,) = self._writer.execute("SELECT last_change FROM counter").fetchone()
+            rows = [_row(binding, change) for change, binding in enumerate(bindings, self._last_change + 1)]
+            self._last_change += len(rows)
             rows.sort(key=itemgetter(0))  # neighbours lie on one page: half the time of an import in no order
             self._writer.executemany(_BIND, rows)
-            self._writer.execute("UPDATE counter SET last_change = last_change + ?", (len(rows),))
         return len(rows)
 
     def unbind(self, address: MailAddress) -> bool:
@@ -147,11 +149,18 @@ class SqliteChart:
     def transaction(self) -> Iterator[None]:
         """What is written inside reaches the disk together, with one fsync, or not at all."""
         with self._writing:
+            if self._writer.in_transaction:
+                yield
+                return
             try:
                 with transaction(self._writer):
                     yield
+                    if self._last_change is not None:
+                        self._writer.execute("UPDATE counter SET last_change = ?", (self._last_change,))
             except sqlite3.Error as error:
                 raise sqlite_error(error, self.file) from error
+            finally:
+                self._last_change = None
 
     def close(self) -> None:
         """Let go of the file. Idempotent."""

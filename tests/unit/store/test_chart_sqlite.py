@@ -68,6 +68,20 @@ def test_every_binding_has_a_greater_number_than_all_before(chart: SqliteChart) 
     assert chart.changes_since(chart.last_change()) == []
 
 
+def test_a_binding_taken_back_takes_its_number_back(chart: SqliteChart, file: Path) -> None:
+    chart.bind(bound("a"))
+    with suppress(ZeroDivisionError), chart.transaction():
+        chart.bind(bound("b"))
+        raise ZeroDivisionError
+    other = SqliteChart(file)
+    other.bind(bound("c"))  # in another process, as it were
+    other.close()
+    with chart.transaction():
+        chart.bind(bound("d"))
+        chart.bind(bound("e"))
+    assert chart.changes_since(0) == [(number, named(name)) for number, name in enumerate("acde", 1)]
+
+
 def test_changes_are_told_in_pages_that_miss_none(chart: SqliteChart) -> None:
     chart.bind_many(bound(f"fax{number}") for number in range(10))
     seen: list[MailAddress] = []
