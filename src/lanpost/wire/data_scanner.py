@@ -34,7 +34,7 @@ class DataScanner:
         """What of `data` from `at` on is surely content, as sent by DATA."""
         held = self._held
         joined = held + data[at:]
-        found = joined.find(END_OF_DATA)
+        found = joined.find(END_OF_DATA) if b"." in joined else -1
         if found >= 0:
             stop = found + 2
             self.end = at + found + len(END_OF_DATA) - len(held)
@@ -63,19 +63,24 @@ class DataScanner:
             return b""
         skip, self._skip = self._skip, 0
         self.size += stop - skip
-        if joined.find(b"\n.", 0, stop) >= 0:
-            dots = joined.count(b"\r\n.", 0, stop)
+        dot = joined.find(b".", 0, stop)
+        if dot >= 0:  # attachments in base64 have none
+            self._look_beside_dots(joined, max(dot - 2, 0), stop)
+        return joined[skip:stop]
+
+    def _look_beside_dots(self, joined: bytes, start: int, stop: int) -> None:
+        if joined.find(b"\n.", start, stop) >= 0:
+            dots = joined.count(b"\r\n.", start, stop)
             self.size -= dots
             if (
-                joined.count(b"\n.", 0, stop) != dots
-                or joined.find(b"\r\n.\n", 0, stop) >= 0
+                joined.count(b"\n.", start, stop) != dots
+                or joined.find(b"\r\n.\n", start, stop) >= 0
                 # A CRLF.CR here has no LF behind it: that would be the end, or still held back.
-                or joined.find(b"\r\n.\r", 0, stop) >= 0
+                or joined.find(b"\r\n.\r", start, stop) >= 0
             ):
                 self.smuggles = True
-        if joined.find(b"\r.", 0, stop) >= 0:
+        if joined.find(b"\r.", start, stop) >= 0:
             self.smuggles = True
-        return joined[skip:stop]
 
 
 def _open_end(data: bytes, ends: tuple[bytes, ...]) -> int:

@@ -140,17 +140,16 @@ class SmtpServer:
         if self._open is not None:
             return None
         while self.state < State.TLS:
+            event: Event | Reply | None
             if self._complete:
                 self._complete = False
                 self._next_state = State.READY
-                event: Event | Reply | None = Signal.END_CONTENT
+                event = Signal.END_CONTENT
+            elif self._at == len(self._received) and (self._chunk is None or self._chunk.left):
+                return None
             elif self._chunk is not None:
-                if self._chunk.left and self._at == len(self._received):
-                    return None
                 event = self._take_chunk(self._chunk)
             elif self.state is State.CONTENT:
-                if self._at == len(self._received):
-                    return None
                 event = self._take_content()
             else:
                 line = self._take_line()
