@@ -66,6 +66,7 @@ class MemoryTransaction:
     async def finish(self) -> Reply:
         kept = Kept(self.client, self.envelope, self.recipients, b"".join(self.chunks))
         if self.intake.finishing:
+            self.intake.asked.set()
             await self.intake.finishing.wait()
         self.intake.mails.append(kept)
         self.intake.arrived.set()
@@ -84,6 +85,7 @@ class MemoryIntake:
     aborted: int = 0
     arrived: threading.Event = field(default_factory=threading.Event)
     gone: threading.Event = field(default_factory=threading.Event)
+    asked: threading.Event = field(default_factory=threading.Event)  # to finish, when `finishing` holds it up
     slow: bool = False
     broken: bool = False
     content_refusal: Reply | None = None

@@ -179,6 +179,36 @@ def test_a_client_that_vanishes_while_the_intake_thinks_is_forgotten(new_loop: N
         assert server.intake.gone.wait(20)
 
 
+def test_a_whole_mail_is_kept_though_its_client_vanishes_before_the_answer(new_loop: NewLoop) -> None:
+    intake = MemoryIntake(finishing=asyncio.Event())
+    with serving(SmtpService(intake, TERMS), new_loop=new_loop) as server:
+        with Talk(server) as talk:
+            talk.begin_mail()
+            talk.say(b"whole\r\n.\r\n")
+            assert intake.asked.wait(20)
+        server.run(server.listener.drain(20))
+        assert intake.finishing
+        server.loop.call_soon_threadsafe(intake.finishing.set)
+        assert intake.arrived.wait(20)
+    assert intake.aborted == 0
+
+
+def test_replies_that_fill_the_buffers_before_starttls_block_nothing_behind_it(
+    new_loop: NewLoop, tmp_path: Path
+) -> None:
+    tls, trusting = throwaway_tls(tmp_path)
+    with serving(SmtpService(MemoryIntake(), TERMS), tls=tls, new_loop=new_loop) as server, Talk(server) as talk:
+        count = 9_000
+        talk.say(b"HELP\r\n" * count + b"STARTTLS\r\n")
+        assert [talk.reply()[:3] for _ in range(count + 2)] == ["220", *["214"] * count, "220"]
+        talk.file.close()
+        with trusting.wrap_socket(talk.socket, server_hostname="127.0.0.1") as secured:
+            secured.sendall(b"EHLO x\r\nQUIT\r\n")
+            received = b""
+            while not received.endswith(b"221 2.0.0 Bye\r\n"):
+                received += secured.recv(1000)
+
+
 def test_a_client_may_close_its_side_first(server: Serving) -> None:
     with Talk(server) as talk:
         talk.begin_mail()

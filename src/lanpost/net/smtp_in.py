@@ -338,6 +338,8 @@ class SmtpConnection(Connection):
             self.transport.abort()
             return
         self.transport = transport
+        # What the plain transport said of its buffers, this one never takes back.
+        self._blocked_by_client = self._reading_paused = False
         self._tls = _described(transport.get_extra_info("ssl_object"))
         self._client = None
         self._session.tls_started()
