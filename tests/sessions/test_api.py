@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 import uvloop
 from tests.sessions.api_server import ADMINISTRATOR, ApiServer, serving
 
@@ -192,6 +193,16 @@ async def test_a_chart_that_is_closed_is_503_for_whoever_needs_it(api: ApiServer
         answer = await api.ask(method, path, secret=api.secrets.get(secret, secret))
         assert (answer.status, answer.headers["content-type"]) == (503, "application/problem+json")
         assert "retry-after" in answer.headers
+
+
+async def test_a_path_cannot_play_tricks_with_the_log(api: ApiServer) -> None:
+    with structlog.testing.capture_logs() as logged:
+        await api.ask("GET", "/v1/bindings/fax1?%1b[2J")
+        await api.ask("GET", "/v1/bindings/a%0aforged%1b[2J@office.lan")
+        await api.ask("PUT", "/v1/bindings/%1b[2J@office.lan", {})
+        await api.ask("PUT", "/v1/bindings/%C2%9B2J%20", {}, "wrong")
+    assert logged
+    assert all(str(value).isprintable() for event in logged for value in event.values())
 
 
 async def test_a_bug_is_a_problem_too_and_shows_nothing_of_itself(

@@ -28,7 +28,7 @@ from lanpost.model.duration import parse_duration
 from lanpost.model.endpoint import SMTP_PORT, Endpoint
 from lanpost.net.api_description import DESCRIPTION
 from lanpost.net.http_server import Application, Message, Receive, Send
-from lanpost.net.problem import HANDLERS, BadRequest, problem
+from lanpost.net.problem import HANDLERS, BadRequest, path_of, problem
 from lanpost.service import metrics as exposition
 from lanpost.service import registrar as registration
 from lanpost.service.credentials import Credential
@@ -247,5 +247,5 @@ def _refuse_plain(scope: Message) -> Response:
     detail = "use https: plain HTTP is answered on this machine only"
     if any(name == b"authorization" for name, _ in scope["headers"]):
         detail += "; the secret has crossed the network readably: `lanpost terminal rotate ADDRESS` makes a new one"
-    log.warning("plain HTTP from another machine", client=scope["state"]["peer"].host, path=scope["path"])
+    log.warning("plain HTTP from another machine", client=scope["state"]["peer"].host, path=path_of(scope))
     return problem(HTTPStatus.FORBIDDEN, detail, _END)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import MutableMapping
 from http import HTTPStatus
+from typing import Any
 
 import structlog
 from starlette.exceptions import HTTPException
@@ -11,6 +13,7 @@ from starlette.responses import JSONResponse, Response
 
 from lanpost.errors import ChartUnavailable, InvalidValue, RegistrationRefused, StoreError
 
+MAX_LOGGED = 200  # octets of a path
 RETRY_SECONDS = 10  # told to whoever asks while a store of ours cannot answer
 
 log = structlog.get_logger()
@@ -30,13 +33,19 @@ def problem(status: int, detail: str, headers: dict[str, str] | None = None) -> 
     return ProblemResponse(fields, status, headers)
 
 
+def path_of(scope: MutableMapping[str, Any]) -> str:
+    """The path as it was sent, percent-encoded: nothing in it can play tricks with a log or a terminal."""
+    raw: bytes = scope["raw_path"]
+    return raw[:MAX_LOGGED].decode("ascii", "replace")
+
+
 async def on_refusal(request: Request, error: Exception) -> Response:
     assert isinstance(error, RegistrationRefused)
     status = error.http_status
     log.info(
         "registration refused",
         client=request.state.peer.host,
-        path=request.url.path,
+        path=path_of(request.scope),
         method=request.method,
         status=status,
         reason=str(error),
@@ -71,7 +80,7 @@ async def on_unavailable(request: Request, error: Exception) -> Response:
 
 
 async def on_bug(request: Request, error: Exception) -> Response:
-    log.error("request failed", path=request.url.path, method=request.method, exc_info=error)
+    log.error("request failed", path=path_of(request.scope), method=request.method, exc_info=error)
     return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "the server failed; its log says more")
 
 
