@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 
@@ -61,15 +61,19 @@ class Attempts:
             log.exception("attempt failed unexpectedly", mail=mail.id, destination=str(destination))
             return Attempted([Outcome.of(each, Reply(451, "4.3.0", repr(error))) for each in recipients])
 
+    async def _content(self, mail: QueuedMail) -> Iterator[bytes]:
+        reading = self._spool.content(mail.id)
+        return reading.result() if reading.done() else await asyncio.wrap_future(reading)
+
     async def _send(
         self, mail: QueuedMail, endpoint: Endpoint, recipients: Sequence[Recipient]
     ) -> Sequence[Outcome]:
-        chunks = await asyncio.wrap_future(self._spool.content(mail.id))
+        chunks = await self._content(mail)
         envelope = replace(mail.envelope, recipients=tuple(recipients))
         return await self._sender.send(endpoint, envelope, SpooledContent(chunks, mail.size))
 
     async def _store(self, mail: QueuedMail, mailbox: MailAddress, recipient: Recipient) -> Outcome:
-        chunks = await asyncio.wrap_future(self._spool.content(mail.id))
+        chunks = await self._content(mail)
         final = chain((trace.return_path(mail.envelope.sender),), unstuffed(chunks))
         try:
             await asyncio.wrap_future(self._mailboxes.deliver(mailbox, final))

@@ -18,7 +18,7 @@ from lanpost.app.attempts import Attempts, Destination
 from lanpost.app.delivery_reports import DeliveryReports
 from lanpost.app.queue_counters import QueueCounters
 from lanpost.app.registration_watch import watch_registrations
-from lanpost.content.reports import Action
+from lanpost.content.reports import Action, Notice
 from lanpost.errors import DeliveryError, StoreError
 from lanpost.model.address import MailAddress
 from lanpost.model.delivery import Outcome, Route, Way
@@ -364,23 +364,14 @@ class QueueRunner:
     async def _reckon(self, entry: Entry, results: Sequence[Result]) -> None:
         """Report, then write down, then forget or schedule."""
         now, chance, schedule = self._now(), self._chance(), self._rules.schedule
-        notices = settle(entry.mail, results, now, schedule, chance).notices
-        if notices:
-            try:
-                reports = await self._reports.write(entry.mail, notices)
-            except StoreError as error:
-                log.error("report not written", mail=entry.mail.id, why=str(error))
-                lost = {notice.recipient for notice in notices if notice.action is Action.FAILED}
-                self._waiting.postpone(entry, lost, now + REPORT_PAUSE)
-                results = [result for result in results if result.outcome.recipient not in lost]
-            else:
-                self.counters.reports += len(reports)
-                for report in reports:
-                    self.accept(report)
+        settled = settle(entry.mail, results, now, schedule, chance)
+        if settled.notices:
+            results = await self._report(entry, settled.notices, results, now)
+            # Once more, since another attempt for the same mail may have been settled meanwhile.
+            settled = settle(entry.mail, results, now, schedule, chance)
         if self._waiting.get(entry.mail.id) is not entry:
-            return  # removed by the administrator meanwhile
-        # Once more, since another attempt for the same mail may have been settled while the report was written.
-        mail = settle(entry.mail, results, now, schedule, chance).mail
+            return  # removed by the administrator
+        mail = settled.mail
         if self._waiting.apply(entry, mail, [result.outcome.recipient for result in results]):
             self._spool.update(mail)
         else:
@@ -388,6 +379,22 @@ class QueueRunner:
         for result in results:
             self.counters.tell(mail, result, now)
         self._look.set()
+
+    async def _report(
+        self, entry: Entry, notices: Sequence[Notice], results: Sequence[Result], now: float
+    ) -> Sequence[Result]:
+        """Those of the results that may be settled: nobody is forgotten whose failure could not be reported."""
+        try:
+            reports = await self._reports.write(entry.mail, notices)
+        except StoreError as error:
+            log.error("report not written", mail=entry.mail.id, why=str(error))
+            lost = {notice.recipient for notice in notices if notice.action is Action.FAILED}
+            self._waiting.postpone(entry, lost, now + REPORT_PAUSE)
+            return [result for result in results if result.outcome.recipient not in lost]
+        self.counters.reports += len(reports)
+        for report in reports:
+            self.accept(report)
+        return results
 
     # Registrations.
 
