@@ -280,8 +280,8 @@ async def test_nobody_says_by_a_header_that_he_is_somebody_else(api: ApiServer) 
 async def test_the_server_is_known_by_the_registrars_name_under_the_pinned_ca(
     api: ApiServer, tmp_path: Path
 ) -> None:
-    async with connected(api, ssl=api.client_context(), server_hostname=REGISTRAR_NAME):
-        pass
+    async with asyncio.timeout(10), connected(api, ssl=api.client_context(), server_hostname=REGISTRAR_NAME):
+        pass  # and its goodbye is answered at once
     other = Authority.open(tmp_path / "other", datetime.now(UTC))
     with pytest.raises(ssl.SSLCertVerificationError):
         await asyncio.open_connection(
@@ -342,7 +342,8 @@ async def test_a_request_in_pieces_and_two_on_one_connection(api: ApiServer, cut
         b"PUT /v1/bindings/fax1 HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nContent-Length: %d\r\n\r\n%s"
         % (api.secrets["fax1"].encode(), len(body), body)
     )
-    async with connected(api, ssl=api.client_context(), server_hostname=REGISTRAR_NAME) as (reader, writer):
+    tls = {"ssl": api.client_context(), "server_hostname": REGISTRAR_NAME}
+    async with asyncio.timeout(10), connected(api, **tls) as (reader, writer):
         for _ in range(2):
             for at in range(0, len(request), cut):
                 writer.write(request[at : at + cut])

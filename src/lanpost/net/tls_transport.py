@@ -37,10 +37,9 @@ class TlsTransport(asyncio.Transport):
                 self._is_up = True
             while chunk := self._tls.read(READ_OCTETS):
                 clear.append(chunk)
+            self.close()  # no octets and no wish for more: the client has said goodbye
         except ssl.SSLWantReadError:
             pass
-        except ssl.SSLZeroReturnError:
-            self.close()
         finally:
             self._flush()  # also the alert that says why we close
         return b"".join(clear)
