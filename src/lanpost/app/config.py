@@ -53,6 +53,22 @@ def parse(source: str, file: Path) -> Settings:
     return replace(settings, data=folder / settings.data, file=file.resolve())
 
 
+def changed_keys(old: Settings, new: Settings) -> list[str]:
+    """The keys, as the file has them, in which two settings differ."""
+    changed = []
+    for item in fields(Settings):
+        before, after = getattr(old, item.name), getattr(new, item.name)
+        if is_dataclass(before):
+            changed += [
+                f"{item.name}.{inner.name}"
+                for inner in fields(before)
+                if getattr(before, inner.name) != getattr(after, inner.name)
+            ]
+        elif item.metadata and before != after:
+            changed.append(item.name)
+    return changed
+
+
 def _table(kind: type[Any], document: dict[str, Any], file: Path, prefix: str) -> Any:
     types = get_type_hints(kind)
     known = {item.name: item for item in fields(kind) if "read" in item.metadata or is_dataclass(types[item.name])}

@@ -33,7 +33,7 @@ DOMAIN = "office.lan"
 PASSWORD = "correct horse battery"  # noqa: S105 - of a mailbox that lives as long as the demonstration
 PATIENCE = 30.0  # seconds that any one step may take
 PORTS = {"smtp": 2525, "submission": 2587, "pop3": 2110, "http": 8025}
-TERMINAL_PORT = 2526
+TERMINAL_PORTS = {"fax1": 2526, "printer1": 2527}
 
 Found = TypeVar("Found")
 
@@ -49,12 +49,14 @@ class Demo:
     say: Callable[[str], object]
     folder: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="lanpost-demo-")))
     ports: dict[str, int] = field(default_factory=dict)
+    terminal_ports: dict[str, int] = field(default_factory=dict)
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     started: float = field(default_factory=time.monotonic)
 
     def run(self) -> None:
         """All steps, in order. Raises DemoError at the first that fails."""
         self.ports = {name: _free_port(SERVER, port) for name, port in PORTS.items()}
+        self.terminal_ports = {name: _free_port("0.0.0.0", port) for name, port in TERMINAL_PORTS.items()}  # noqa: S104
         self._start_server()
         self._start_terminal("fax1", "127.0.0.2")
         self._start_terminal("printer1", "127.0.0.3")
@@ -111,7 +113,7 @@ class Demo:
             f'domain = "{DOMAIN}"\nhostname = "post.{DOMAIN}"\ndata = "data"\n'
             f"[smtp]\n{listen['smtp']}\n[submission]\n{listen['submission']}\n"
             f"[pop3]\n{listen['pop3']}\n[http]\n{listen['http']}\n"
-            f'[delivery]\nendpoint_ports = [{TERMINAL_PORT}]\n[log]\nformat = "json"\n',
+            f'[delivery]\nendpoint_ports = {sorted(self.terminal_ports.values())}\n[log]\nformat = "json"\n',
             "utf-8",
         )
         self._start("server", "serve", "--config", str(config))
@@ -127,14 +129,14 @@ class Demo:
         self._lanpost("agent", "enrol", token, "--config", config)
         self._start(name, "agent", "--config", config)
         self._wait_for_binding(name, address)
-        self._tell(f"a terminal: {name} has registered itself at {address}:{TERMINAL_PORT}")
+        self._tell(f"a terminal: {name} has registered itself at {address}:{self.terminal_ports[name]}")
 
     def _configure_terminal(self, name: str, address: str) -> None:
         folder = self.folder / name
         folder.mkdir(exist_ok=True)
         (folder / "lanpost.toml").write_text(
-            f'data = "data"\n[agent]\nport = {TERMINAL_PORT}\nreceive = "mail"\naddress = "{address}"\n'
-            f'listen = ["{address}:{TERMINAL_PORT}"]\n',
+            f'data = "data"\n[agent]\nreceive = "mail"\naddress = "{address}"\n'
+            f"port = {self.terminal_ports[name]}\n",
             "utf-8",
         )
 
@@ -175,7 +177,7 @@ class Demo:
             f'mail "{subject}" to {name}: arrived at {address} ({said}; '
             f"answered after {1000 * (answered - before):.0f} ms)"
         )
-        if self._endpoint_of(name) != f"{address}:{TERMINAL_PORT}":
+        if self._endpoint_of(name) != f"{address}:{self.terminal_ports[name]}":
             raise DemoError(f"the chart says {self._endpoint_of(name)} of {name}, not {address}")
 
     def _hand_in(self, name: str, subject: str) -> str:
@@ -212,7 +214,7 @@ class Demo:
         return file
 
     def _wait_for_binding(self, name: str, address: str) -> None:
-        wanted = f"{address}:{TERMINAL_PORT}"
+        wanted = f"{address}:{self.terminal_ports[name]}"
         self._wait(lambda: self._endpoint_of(name) == wanted, f"{name} is registered at {wanted}", name)
 
     def _endpoint_of(self, name: str) -> str | None:

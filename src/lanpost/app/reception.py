@@ -78,7 +78,7 @@ class Reception:
         folder: ContentFolder,
         ids: Iterator[str],
         clock: Clock,
-        authenticate: Callable[[str, str], Awaitable[Reply]],
+        authenticate: Callable[[Client, str, str], Awaitable[Reply]],
         has_room: Callable[[], bool],
     ) -> None:
         self.rules = rules
@@ -95,8 +95,8 @@ class Reception:
         self._has_room = has_room
         self._may_relay: dict[str, bool] = {}
 
-    async def authenticate(self, client: Client, login: str, password: str) -> Reply:  # noqa: ARG002
-        return await self._authenticate(login, password)
+    async def authenticate(self, client: Client, login: str, password: str) -> Reply:
+        return await self._authenticate(client, login, password)
 
     async def begin(self, client: Client, envelope: Envelope) -> MailTransaction | Reply:
         if not self._has_room():

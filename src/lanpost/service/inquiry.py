@@ -28,7 +28,7 @@ class Router:
     """One way for every recipient; never raises for an address, whatever the chart does."""
 
     def __init__(self, rules: RoutingRules, chart: Chart, mailboxes: Mailboxes, clock: Clock) -> None:
-        self._rules = rules
+        self.rules = rules  # may be replaced while running
         self._domain = MailAddress.parse(f"x@{rules.domain}").key.partition("@")[2]
         self._chart = chart
         self._mailboxes = mailboxes
@@ -63,7 +63,7 @@ class Router:
 
         Anything else would let a sender aim our server at any address on the LAN.
         """
-        at_home = MailAddress.parse(str(address).rpartition("@")[0], self._rules.domain)
+        at_home = MailAddress.parse(str(address).rpartition("@")[0], self.rules.domain)
         route = await self.route(at_home, may_relay=may_relay)
         if route.endpoint is not None and route.endpoint.host == address.literal_host:
             return route
@@ -73,13 +73,13 @@ class Router:
 
     def _unanswered(self, address: MailAddress, *, ours: bool, may_relay: bool) -> Route:
         if ours:
-            return Route(address, Way.UNANSWERED, mailbox=self._rules.fallback)
-        if may_relay and self._rules.smarthost is not None:
+            return Route(address, Way.UNANSWERED, mailbox=self.rules.fallback)
+        if may_relay and self.rules.smarthost is not None:
             return self._outside(address, may_relay=may_relay)
         # A stranger's address might be a terminal's: only the chart knows, so the client is asked to come again.
         return Route(address, Way.UNANSWERED, refusal=UNANSWERED)
 
     def _outside(self, address: MailAddress, *, may_relay: bool) -> Route:
-        if may_relay and self._rules.smarthost is not None:
-            return Route(address, Way.RELAY, endpoint=self._rules.smarthost)
+        if may_relay and self.rules.smarthost is not None:
+            return Route(address, Way.RELAY, endpoint=self.rules.smarthost)
         return Route(address, Way.UNKNOWN, refusal=RELAY_DENIED)

@@ -128,8 +128,8 @@ class Office:
             lambda: True,
         )
 
-    async def login(self, login: str, password: str) -> Reply:
-        raise AssertionError(login, password)
+    async def login(self, client: Client, login: str, password: str) -> Reply:
+        raise AssertionError(client, login, password)
 
     def close(self) -> None:
         self.spool.close()
