@@ -23,7 +23,7 @@ from lanpost.model.envelope import Envelope, Recipient
 from lanpost.model.queued import QueuedMail, QueuedRecipient
 from lanpost.model.reply import OK
 from lanpost.service.inquiry import Router, RoutingRules
-from lanpost.service.ports import ContentReader
+from lanpost.service.ports import ContentReader, Sender
 from lanpost.service.schedule import Schedule
 from lanpost.store.chart_sqlite import SqliteChart
 from lanpost.store.maildir import MaildirMailboxes
@@ -103,6 +103,7 @@ class QueueBench:
         self.spool_folder = folder / spool
         self.rules = QueueRules(schedule, *places)
         self.sender = ScriptedSender()
+        self.sending: Sender = self.sender  # what the queue is given at the next start
         self.chart = BreakableChart(SqliteChart(folder / "chart.sqlite3"))
         self.mailboxes = MaildirMailboxes(
             folder / "mailboxes", domain="office.lan", quota=10**8, warning=90, clock=lambda: now().timestamp()
@@ -116,7 +117,7 @@ class QueueBench:
         router = Router(RoutingRules("office.lan", fallback=fallback), self.chart, self.mailboxes, now)
         reports = DeliveryReports(Reporter("mail.office.lan", "office.lan"), self.spool, self.ids, now)
         self.queue = QueueRunner(
-            self.rules, self.spool, router, self.sender, self.mailboxes, self.chart, reports, now, lambda: 0.5
+            self.rules, self.spool, router, self.sending, self.mailboxes, self.chart, reports, now, lambda: 0.5
         )
         self.running = asyncio.create_task(self.queue.run())
 
