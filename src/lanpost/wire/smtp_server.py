@@ -90,12 +90,12 @@ class SmtpServer:
         self._next_state = state
         self._dialogue: LoginDialogue | None = None
         self._chunk: _Chunk | None = None
+        self._smtputf8 = False  # as the last MAIL said
         self._scanner = DataScanner()
         self._forget_mail()
 
     def _forget_mail(self) -> None:
         self._recipients = 0
-        self._smtputf8 = False
         self._spoilt: Reply | None = None  # what the end of the content will be answered with
         self._complete = False  # the end was seen, and END_CONTENT comes next
 
@@ -195,7 +195,7 @@ class SmtpServer:
         """Say a last word, 421 or the like, and end the session."""
         if self.state is not State.CLOSED:
             self.complaint = reply
-            self._to_send += reply.encode()
+            self._to_send += self._encoded(reply)
             self.state = State.CLOSED
 
     def _proceed(self, event: Event) -> None:
@@ -215,7 +215,7 @@ class SmtpServer:
             self.login = event.login
 
     def _say(self, reply: Reply) -> None:
-        self._to_send += _ENCODED.get(id(reply)) or reply.encode()
+        self._to_send += _ENCODED.get(id(reply)) or self._encoded(reply)
         if reply.code < 400:
             return
         self.complaint = reply
@@ -229,6 +229,12 @@ class SmtpServer:
     def _end_mail(self) -> None:
         self.state = State.READY
         self._forget_mail()
+
+    def _encoded(self, reply: Reply) -> bytes:
+        data = reply.encode()
+        if self._smtputf8 or data.isascii():
+            return data
+        return data.decode().encode("ascii", "replace")  # RFC 6531 §3.7.4.1: UTF-8 only to who announced it
 
     # Commands: each handler gives the event to be answered, or the reply.
 

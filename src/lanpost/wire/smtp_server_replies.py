@@ -5,7 +5,7 @@ from __future__ import annotations
 from lanpost.model.reply import Reply
 
 EARLY_TALKER = Reply(554, "5.5.0", "You spoke before the greeting")
-EARLY_CONTENT = Reply(554, "5.5.0", "Nothing may follow DATA or STARTTLS before its answer (RFC 2920 §3.1)")
+EARLY_CONTENT = Reply(554, "5.5.0", "Nothing may follow DATA or STARTTLS before its answer (RFC 2920, 3.1)")
 LINE_TOO_LONG = Reply(500, "5.5.2", "Line too long")
 BARE_LINE_FEED = Reply(500, "5.5.2", "Lines end with CR LF")
 CONTROL_CHARACTER = Reply(500, "5.5.2", "Control character in a command")
@@ -30,4 +30,4 @@ BYE = Reply(221, "2.0.0", "Bye")
 TOO_MANY_RECIPIENTS = Reply(452, "4.5.3", "Too many recipients; send the rest in another mail")
 TOO_MANY_ERRORS = Reply(421, "4.7.0", "Too many errors")
 TOO_MANY_COMMANDS = Reply(421, "4.7.0", "Too many commands")
-SMUGGLED = Reply(550, "5.6.0", "Bare CR or LF beside a dot: lines end with CR LF (RFC 5321 §2.3.8)")
+SMUGGLED = Reply(550, "5.6.0", "Bare CR or LF beside a dot: lines end with CR LF (RFC 5321, 2.3.8)")

@@ -19,6 +19,7 @@ from lanpost.model.reply import (
     STORAGE_FULL,
     Reply,
 )
+from lanpost.wire import smtp_server_replies
 from lanpost.wire.smtp_events import Event, Refused, Signal, SmtpLimits, SmtpTerms
 from lanpost.wire.smtp_login import Credentials
 from lanpost.wire.smtp_moves import MOVES, State
@@ -219,6 +220,23 @@ def test_who_speaks_before_the_greeting_is_sent_away() -> None:
     assert session.next_event() is None
     assert session.data_to_send() == b"554 5.5.0 You spoke before the greeting\r\n"
     assert session.state is State.CLOSED
+
+
+def test_replies_are_in_ascii_unless_the_client_announced_utf8() -> None:
+    play = Play(final_answer=Reply(550, "5.7.1", "Käse")).content_started().say(b".\r\n")
+    assert play.codes() == ["550 5.7.1"]
+    assert play.sent.endswith(b"550 5.7.1 K?se\r\n")
+    play.codes(b"MAIL FROM:<a@b.c> SMTPUTF8\r\n" + RCPT + b"DATA\r\n")
+    assert play.codes(b".\r\n") == ["550 5.7.1"]
+    assert play.sent.endswith("550 5.7.1 Käse\r\n".encode())
+
+
+def test_what_the_session_says_itself_is_ascii_and_fits_a_line() -> None:
+    for reply in vars(smtp_server_replies).values():
+        if isinstance(reply, Reply):
+            assert reply.encode().isascii()
+            assert len(reply.encode()) <= 512  # RFC 5321 §4.5.3.1.5
+            assert reply.status[:1] == str(reply.code)[:1]
 
 
 def test_rset_and_ehlo_forget_the_mail() -> None:
