@@ -161,7 +161,13 @@ class JournalSpool:
         over = False
         while not over:
             puts = self._take()
-            self._commit(puts)
+            try:
+                self._commit(puts)
+            except Exception as error:  # a bug, but nobody may wait for ever because of it
+                log.exception("spool: internal error")
+                for job in puts:
+                    if not job.done.done():
+                        job.done.set_exception(StoreError(f"internal error of the spool: {error!r}"))
             with self._lock:
                 self._waiting -= sum(job.mail.size for job in puts)
                 over = self._closed and self._jobs.empty()
@@ -208,10 +214,9 @@ class JournalSpool:
         except OSError as error:
             self._fail(puts, notes, store_error(error, f"the spool {self._folder.path} cannot be written"))
             return
-        except Exception as error:  # a bug, but nobody may wait for ever because of it
-            log.exception("spool: internal error")
-            self._fail(puts, notes, StoreError(f"internal error of the spool: {error!r}"))
-            return
+        except Exception:
+            self._fail((), notes, StoreError("internal error of the spool"))
+            raise
         self._failing = False
         with self._lock:
             for job, place in zip(puts, places, strict=True):
@@ -289,8 +294,12 @@ class JournalSpool:
     def _room_left(self) -> int:
         now = time.monotonic()
         if now - self._free_seen > ROOM_AGE:
-            found = os.statvfs(self._folder.path)
-            self._free = found.f_bavail * found.f_frsize
+            try:
+                found = os.statvfs(self._folder.path)
+                self._free = found.f_bavail * found.f_frsize
+            except OSError as error:
+                log.error("spool: %s", store_error(error, f"{self._folder.path} cannot be looked at"))
+                self._free = 0
             self._free_seen = now
         return self._free - self._free_disk
 

@@ -21,7 +21,7 @@ from tests.spool_child import content_of, mail_of
 
 from lanpost.errors import StoreBusy, StoreError, StoreFull
 from lanpost.model.queued import QueuedMail, Waiting
-from lanpost.store import journal, spool_folder
+from lanpost.store import journal, queued_json, spool_folder
 from lanpost.store.spool import JournalSpool
 
 
@@ -166,6 +166,29 @@ def test_the_free_space_kept_back_stays_free(folder: Path) -> None:
     spool.close()
 
 
+def test_a_bug_refuses_its_mails_and_the_spool_lives_on(
+    spool: JournalSpool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(spool, "before")
+    with monkeypatch.context() as broken:
+        broken.setattr(queued_json, "dump_mail", lambda mail: 1 // 0)
+        with pytest.raises(StoreError, match="internal error"):
+            put(spool, "failed")
+    spool.remove("before")
+    put(spool, "after")
+    assert held(spool) == expected("after")
+
+
+def test_a_disk_that_cannot_be_looked_at_takes_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spool = JournalSpool(folder)
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "statvfs", _fail_sync)
+        assert not spool.room()
+        with pytest.raises(StoreFull):
+            put(spool, "failed")
+    spool.close()
+
+
 @pytest.mark.parametrize(("number", "kind"), [(errno.ENOSPC, StoreFull), (errno.EIO, StoreError)])
 def test_a_failing_write_refuses_its_mails_and_no_others(
     spool: JournalSpool, folder: Path, monkeypatch: pytest.MonkeyPatch, number: int, kind: type[StoreError]
@@ -204,7 +227,7 @@ def test_a_failing_sync_refuses_its_mails(
     assert reopened(folder) == expected("before", "after")
 
 
-def _fail_sync(handle: int) -> None:
+def _fail_sync(handle: object) -> None:
     raise OSError(errno.EIO, "Input/output error")
 
 
