@@ -50,7 +50,7 @@ def load_mail(meta: bytes) -> QueuedMail:
         )
         mail = QueuedMail(value["id"], envelope, value["arrived"], value["size"], ())
         return _with_state(mail, value["state"])
-    except (KeyError, TypeError, IndexError) as error:
+    except (KeyError, TypeError, IndexError, AttributeError) as error:
         raise ValueError(f"not a mail of the spool: {error!r}") from None
 
 
@@ -71,7 +71,7 @@ def load_state(mail: QueuedMail, meta: bytes) -> QueuedMail:
     """`mail` with the state that `dump_state` wrote."""
     try:
         return _with_state(mail, json.loads(meta)["state"])
-    except (KeyError, TypeError, IndexError) as error:
+    except (KeyError, TypeError, IndexError, AttributeError) as error:
         raise ValueError(f"not a state of the spool: {error!r}") from None
 
 
