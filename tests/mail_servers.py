@@ -36,6 +36,7 @@ tls_advertise_hosts =
 host_lookup =
 keep_environment =
 message_size_limit = 50M
+smtp_accept_queue_per_connection = 0
 smtputf8_advertise_hosts = *
 acl_smtp_rcpt = accept
 acl_smtp_data = accept
