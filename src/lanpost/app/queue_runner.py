@@ -371,13 +371,13 @@ class QueueRunner:
             settled = settle(entry.mail, results, now, schedule, chance)
         if self._waiting.get(entry.mail.id) is not entry:
             return  # removed by the administrator
-        mail = settled.mail
+        before, mail = entry.mail, settled.mail
         if self._waiting.apply(entry, mail, [result.outcome.recipient for result in results]):
             self._spool.update(mail)
         else:
             self._spool.remove(mail.id)
         for result in results:
-            self.counters.tell(mail, result, now)
+            self.counters.tell(before, mail, result, now)
         self._look.set()
 
     async def _report(

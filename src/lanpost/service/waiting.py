@@ -61,11 +61,11 @@ class WaitingMail:
     def add(self, mail: QueuedMail, under_way: Collection[MailAddress] = (), *, fresh: bool = True) -> Entry:
         """A mail to be delivered. `under_way`: recipients somebody is at already, until `apply`.
 
-        `fresh`: all others are due at once; else each at its time, but those held are looked at once.
+        `fresh`: all others are due at once; else each at its time.
         """
         slots = {}
         for queued in mail.recipients:
-            due = NOW if fresh or queued.waiting is Waiting.HELD else queued.next_due
+            due = NOW if fresh else queued.next_due
             slots[queued.recipient] = Slot(queued, due, busy=queued.recipient.address in under_way)
         entry = Entry(mail, slots)
         self._entries[mail.id] = entry

@@ -48,10 +48,12 @@ def test_new_mail_is_due_at_once_and_taken_once() -> None:
     assert taken(waiting, 1e9) == []
 
 
-def test_mail_found_at_the_start_keeps_its_time_but_held_mail_is_looked_at() -> None:
+def test_mail_found_at_the_start_keeps_its_time_until_held_mail_is_looked_at() -> None:
     waiting = WaitingMail()
     waiting.add(mail("later", "a", due=50), fresh=False)
     waiting.add(mail("held", "b", due=50, waiting=Waiting.HELD), fresh=False)
+    assert taken(waiting, 1.0) == []
+    waiting.wake_held()
     assert taken(waiting, 1.0) == [("held", ["b"])]
     assert waiting.next_due() == 50
     assert taken(waiting, 50.0) == [("later", ["a"])]
