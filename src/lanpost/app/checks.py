@@ -91,6 +91,8 @@ def _ports(settings: Settings) -> Iterator[str]:
     for name, listens in services.items():
         for listen in listens:
             if not listen.port:
+                if settings.workers > 1 and name != "http":
+                    yield f"{name}.listen with port 0 (any free one) needs workers = 1; name a port"
                 continue
             for (host, port), other in taken.items():
                 if port == listen.port and (host == listen.host or _is_any(host) or _is_any(listen.host)):

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, TypeVar
 
 from lanpost.app.control import CONTROL_SOCKET, no_such_mail
 from lanpost.app.queue_view import describe
+from lanpost.content.trace import worker_of
 from lanpost.errors import ServerNotRunning
 from lanpost.model.queued import QueuedMail
 from lanpost.net.control import ask
@@ -22,6 +24,7 @@ from lanpost.store.spool import JournalSpool
 Result = TypeVar("Result")
 
 SPOOL_FOLDER = "spool"  # in `data`; a folder for each worker in it
+WORKER_SOCKETS = "control-*.sock"  # of the further processes
 
 
 class QueueAccess:
@@ -33,7 +36,7 @@ class QueueAccess:
     def mails(self) -> Iterator[dict[str, Any]]:
         """Every waiting mail, oldest first."""
         try:
-            yield from self._ask("list")
+            yield from sorted(self._ask_all("list"), key=itemgetter("arrived", "id"))
         except ServerNotRunning:
             found: list[QueuedMail] = []
             for folder in self._folders():
@@ -43,29 +46,44 @@ class QueueAccess:
 
     def show(self, mail_id: str) -> dict[str, Any]:
         try:
-            shown: dict[str, Any] = next(self._ask("show", id=mail_id))
+            shown: dict[str, Any] = next(self._ask_for(mail_id, "show"))
         except ServerNotRunning:
             return self._in_files(mail_id, lambda _, mail: describe(mail))
         return shown
 
     def retry(self, mail_id: str | None) -> int:
         """How many are tried now. Only a running server can: ServerNotRunning."""
-        return int(next(self._ask("retry", id=mail_id)))
+        if mail_id is None:
+            return sum(self._ask_all("retry"))
+        return int(next(self._ask_for(mail_id, "retry")))
 
     def hold(self, mail_id: str) -> None:
         try:
-            deque(self._ask("hold", id=mail_id))
+            deque(self._ask_for(mail_id, "hold"))
         except ServerNotRunning:
             self._in_files(mail_id, lambda spool, mail: spool.update(replace(mail, frozen=True)))
 
     def remove(self, mail_id: str) -> None:
         try:
-            deque(self._ask("remove", id=mail_id))
+            deque(self._ask_for(mail_id, "remove"))
         except ServerNotRunning:
             self._in_files(mail_id, lambda spool, mail: spool.remove(mail.id))
 
-    def _ask(self, what: str, **arguments: Any) -> Iterator[Any]:
-        return ask(self._data / CONTROL_SOCKET, f"queue {what}", **arguments)
+    def _ask_all(self, what: str) -> Iterator[Any]:
+        """Every process of the server, the first one first."""
+        yield from ask(self._data / CONTROL_SOCKET, f"queue {what}")
+        for path in sorted(self._data.glob(WORKER_SOCKETS)):
+            # One that has just ended is started again; its mail is told of then.
+            with suppress(ServerNotRunning):
+                yield from ask(path, f"queue {what}")
+
+    def _ask_for(self, mail_id: str, what: str) -> Iterator[Any]:
+        """The process that has the mail; the mail's id tells which."""
+        worker = worker_of(mail_id)
+        name = f"control-{worker}.sock" if worker else CONTROL_SOCKET
+        if worker and not (self._data / name).exists():
+            name = CONTROL_SOCKET  # it was taken over
+        return ask(self._data / name, f"queue {what}", id=mail_id)
 
     def _folders(self) -> Sequence[Path]:
         """Each worker's spool."""

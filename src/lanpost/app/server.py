@@ -6,8 +6,9 @@ import asyncio
 import signal
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import Any
 
 import structlog
@@ -24,10 +25,13 @@ from lanpost.app.delivery_reports import DeliveryReports
 from lanpost.app.growing_content import ContentFolder
 from lanpost.app.inquiry import now, open_mailboxes, router
 from lanpost.app.logs import configure
+from lanpost.app.queue_access import SPOOL_FOLDER
 from lanpost.app.queue_runner import QueueRules, QueueRunner
 from lanpost.app.reception import Reception, ReceptionRules
 from lanpost.app.registration import ACCOUNTS_FILE, RegistrationService
 from lanpost.app.settings import Settings
+from lanpost.app.spool_adoption import adopt
+from lanpost.app.workers import Workers, report_to_first
 from lanpost.content.reports import Reporter
 from lanpost.content.trace import mail_ids
 from lanpost.errors import ConfigurationError, LanpostError
@@ -63,17 +67,23 @@ RELOADED = (
 
 
 class Server:
-    """One mail server in one process. `run` returns after SIGTERM or SIGINT; SIGHUP reads the settings again."""
+    """One process of a mail server. `run` returns after SIGTERM or SIGINT; SIGHUP reads the settings again.
 
-    def __init__(self, settings: Settings) -> None:
+    Worker 0 is the whole of it, or where `workers` says so the first of several: only it has the registrar.
+    """
+
+    def __init__(self, settings: Settings, worker: int = 0) -> None:
         """Raises ConfigurationError where the settings contradict each other."""
         if found := list(problems(settings)):
             raise ConfigurationError(f"{settings.file or 'the default settings'}: " + "; ".join(found))
         self._settings = settings
+        self._worker = worker
+        self._workers = Workers(settings.workers if worker == 0 else 0, settings.file)
+        self._registration: RegistrationService | None = None
         self._hostname = settings.hostname or socket.gethostname()  # never the "fully qualified" one: that asks DNS
         self._started = time.monotonic()
         self._stop = asyncio.Event()
-        self._listeners: list[Listener] = []
+        self._listeners: Sequence[Listener] = ()
         self._metrics = Metrics()
 
     async def run(self, ready: Callable[[], object] = lambda: None) -> None:
@@ -85,20 +95,31 @@ class Server:
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, self._stop.set)
             loop.add_signal_handler(signal.SIGHUP, self._reload)
+            stack.push_async_callback(self._workers.stop)
+            await self._workers.start()
             async with asyncio.TaskGroup() as duties:
                 queue = duties.create_task(self._queue.run())
-                renewal = duties.create_task(self._certificates.keep_renewed())
-                log.info("ready", version=__version__, **self._addresses())
+                beside = [
+                    duties.create_task(self._certificates.keep_renewed()),
+                    duties.create_task(self._workers.run()),
+                ]
+                if self._worker:
+                    beside.append(duties.create_task(report_to_first(self._figures, self._stop.set)))
+                else:
+                    log.info("ready", version=__version__, **self._addresses())
                 ready()
                 readiness.notify("READY=1")
                 await self._stop.wait()
                 readiness.notify("STOPPING=1")
-                log.info("stopping", clients=sum(listener.count for listener in self._listeners))
-                await asyncio.gather(*(listener.drain(DRAIN_SECONDS) for listener in self._listeners))
+                log.info("stopping", clients=sum(listener.count for listener in self._listeners), **self._label())
+                await asyncio.gather(
+                    self._workers.stop(), *(listener.drain(DRAIN_SECONDS) for listener in self._listeners)
+                )
                 await self._queue.drain(DRAIN_SECONDS)
                 await queue
-                renewal.cancel()
-        log.info("stopped")
+                for duty in beside:
+                    duty.cancel()
+        log.info("stopped", **self._label())
 
     async def _open(self, stack: AsyncExitStack) -> None:
         """Everything that stores, decides and sends; nothing comes in yet."""
@@ -113,14 +134,17 @@ class Server:
         stack.push_async_callback(self._chart.close)
         self._mailboxes = open_mailboxes(settings)
         stack.callback(self._mailboxes.close)
-        self._spool = JournalSpool(settings.data / "spool" / "0", free_disk=settings.limits.free_disk)
+        spools = settings.data / SPOOL_FOLDER
+        self._spool = JournalSpool(spools / str(self._worker), free_disk=settings.limits.free_disk)
         stack.callback(self._spool.close)
-        folder = ContentFolder(settings.data / "incoming" / "0")
+        if not self._worker:
+            await asyncio.to_thread(adopt, self._spool, spools, max(1, settings.workers))
+        folder = ContentFolder(settings.data / "incoming" / str(self._worker))
         stack.callback(folder.close)
         self._sender = SmtpSender(self._hostname, _sender_limits(settings))
         stack.push_async_callback(self._sender.close)
         self._router = router(settings, self._chart, self._mailboxes)
-        ids = mail_ids(0, now())
+        ids = mail_ids(self._worker, now())
         self._queue = QueueRunner(
             QueueRules(
                 _schedule(settings), settings.delivery.connections, settings.delivery.connections_per_endpoint
@@ -157,21 +181,24 @@ class Server:
             idle_seconds=settings.pop3.idle,
         )
         stack.push_async_callback(pop3.close)
+        services = (
+            ("smtp", settings.smtp.listen, self._smtp(), SMTP_REFUSAL),
+            ("submission", settings.submission.listen, self._smtp(submission=True), SMTP_REFUSAL),
+            ("pop3", settings.pop3.listen, pop3.connection, POP3_REFUSAL),
+        )
         self._listeners = [
-            Listener("smtp", settings.smtp.listen, self._smtp(), limits, refusal=SMTP_REFUSAL, tls=tls),
-            Listener(
-                "submission",
-                settings.submission.listen,
-                self._smtp(submission=True),
-                limits,
-                refusal=SMTP_REFUSAL,
-                tls=tls,
-            ),
-            Listener("pop3", settings.pop3.listen, pop3.connection, limits, refusal=POP3_REFUSAL, tls=tls),
+            Listener(name, at, serve, limits, refusal=refusal, tls=tls, share_ports=settings.workers > 1)
+            for name, at, serve, refusal in services
         ]
         for listener in self._listeners:
             await listener.start()
             stack.push_async_callback(listener.drain, 0)
+        name = f"control-{self._worker}.sock" if self._worker else CONTROL_SOCKET
+        control = ControlServer(settings.data / name, self._queue, self.status)
+        await control.start()
+        stack.push_async_callback(control.stop)
+        if self._worker:
+            return
         self._add_gauges()
         self._registration = RegistrationService(
             settings,
@@ -184,9 +211,6 @@ class Server:
         )
         await self._registration.start()
         stack.push_async_callback(self._registration.stop, DRAIN_SECONDS)
-        control = ControlServer(settings.data / CONTROL_SOCKET, self._queue, self.status)
-        await control.start()
-        stack.push_async_callback(control.stop)
 
     def _smtp(self, *, submission: bool = False) -> SmtpService:
         settings = self._settings
@@ -212,27 +236,11 @@ class Server:
             log.warning("login refused", client=client.host, login=login, reply=str(answer))
         return answer
 
-    def _add_gauges(self) -> None:
-        counters = self._reception.counters
-        for name, text, read in (
-            ("mails_received", "Mails taken, whatever became of them.", lambda: counters.received),
-            ("recipients_cut_through", "Recipients whose endpoint had the mail before its sender's answer.",
-             lambda: counters.cut_through),
-            ("recipients_to_mailbox", "Recipients whose mail went into a mailbox.", lambda: counters.to_mailbox),
-            ("mails_spooled", "Mails of which a copy had to wait in the spool.", lambda: counters.spooled),
-            ("recipients_refused", "Recipients refused at RCPT.", lambda: counters.refused),
-            ("queue_mails", "Mails in the spool.", lambda: len(self._spool)),
-        ):  # fmt: skip
-            self._metrics.gauge(f"lanpost_{name}", text, read)
-
-    def status(self) -> dict[str, Any]:
-        """What `lanpost status` shows."""
+    def _figures(self) -> dict[str, int]:
+        """What this process has done."""
         counters = self._reception.counters
         return {
-            "version": __version__,
-            "uptime_seconds": round(time.monotonic() - self._started),
-            "listeners": self._addresses(),
-            "clients": {listener.name: listener.count for listener in self._listeners},
+            "clients": sum(listener.count for listener in self._listeners),
             "queue": len(self._spool),
             "received": counters.received,
             "cut_through": counters.cut_through,
@@ -241,9 +249,37 @@ class Server:
             "refused": counters.refused,
         }
 
+    def _add_gauges(self) -> None:
+        for name, text in (
+            ("clients", "Clients connected."),
+            ("queue", "Mails in the spool."),
+            ("received", "Mails taken, whatever became of them."),
+            ("cut_through", "Recipients whose endpoint had the mail before its sender was answered."),
+            ("to_mailbox", "Recipients whose mail went into a mailbox."),
+            ("spooled", "Mails of which a copy had to wait in the spool."),
+            ("refused", "Recipients refused at RCPT."),
+        ):
+            self._metrics.gauge(f"lanpost_{name}", text, partial(self._in_all, name))
+
+    def _in_all(self, name: str) -> int:
+        return self._figures()[name] + self._workers.total(name)
+
+    def status(self) -> dict[str, Any]:
+        """What `lanpost status` shows: of all workers together."""
+        return {
+            "version": __version__,
+            "uptime_seconds": round(time.monotonic() - self._started),
+            "listeners": self._addresses(),
+            **{name: self._in_all(name) for name in self._figures()},
+        }
+
+    def _label(self) -> dict[str, int]:
+        return {"worker": self._worker} if self._worker else {}
+
     def _addresses(self) -> dict[str, list[str]]:
         shown = {listener.name: listener.addresses for listener in self._listeners}
-        shown["http"] = self._registration.addresses
+        if self._registration is not None:
+            shown["http"] = self._registration.addresses
         return {
             name: [f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in addresses]
             for name, addresses in shown.items()
@@ -266,8 +302,10 @@ class Server:
         configure(fresh.log)
         self._router.rules = router(fresh, self._chart, self._mailboxes).rules
         self._reception.rules = _reception_rules(fresh, self._hostname)
-        self._registration.reload(fresh)
-        log.info("settings reloaded", at_next_start=waiting)
+        if self._registration is not None:
+            self._registration.reload(fresh)
+        self._workers.signal(signal.SIGHUP)
+        log.info("settings reloaded", at_next_start=waiting, **self._label())
 
 
 def _reception_rules(settings: Settings, hostname: str) -> ReceptionRules:

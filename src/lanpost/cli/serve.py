@@ -15,12 +15,13 @@ from lanpost.cli.options import with_settings
 
 @click.command()
 @with_settings
-def serve(settings: Settings) -> None:
+@click.option("--worker", type=click.IntRange(1, 255), hidden=True, help="Be this further process of a server.")
+def serve(settings: Settings, worker: int | None) -> None:
     """Run the mail server, with registrar and chart inside. SIGTERM or Ctrl-C ends it, SIGHUP reloads."""
     configure(settings.log)
 
     async def run() -> None:
-        await Server(settings).run()
+        await Server(settings, worker or 0).run()
 
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         runner.run(run())

@@ -31,6 +31,15 @@ def mail_ids(worker: int, started: datetime) -> Iterator[str]:
         yield f"{prefix}-{_base34(worker)}-{_base34(number)}"
 
 
+def worker_of(mail_id: str) -> int:
+    """Which worker gave this id; 0 for whatever is no id of ours."""
+    _, _, rest = mail_id.partition("-")
+    number = 0
+    for digit in rest.partition("-")[0]:
+        number = number * len(_ALPHABET) + max(0, _ALPHABET.find(digit))
+    return number
+
+
 def _base34(number: int) -> str:
     digits = ""
     while True:

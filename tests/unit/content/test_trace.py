@@ -42,6 +42,12 @@ def test_ids_differ_between_workers_starts_and_mails() -> None:
     assert len(set(ids)) == 150
 
 
+def test_an_id_tells_its_worker() -> None:
+    for worker in (0, 1, 33, 34, 255):
+        assert trace.worker_of(next(trace.mail_ids(worker, NOW))) == worker
+    assert trace.worker_of("not an id") == 0
+
+
 def test_return_path_of_a_null_sender_is_empty() -> None:
     assert trace.return_path(None) == b"Return-Path: <>\r\n"
     assert trace.return_path(MailAddress.parse("a@b")) == b"Return-Path: <a@b>\r\n"

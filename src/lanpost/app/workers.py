@@ -1,0 +1,137 @@
+"""Further processes of one server: they receive, deliver and serve mailboxes at the same ports as the first.
+
+The first process is the registrar's; the others have a spool and a queue of their own, and share chart, accounts
+and mailboxes. Each tells the first what it has done, by JSON lines on its standard output, and ends when that is
+gone: its standard input is a pipe from there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import structlog
+
+from lanpost.errors import LanpostError
+
+log = structlog.get_logger()
+
+RESTART_SECONDS = 1.0  # before a worker that has ended by itself is started again
+REPORT_SECONDS = 1.0  # how old the figures of a worker may be
+STOP_SECONDS = 40.0  # a worker that has not drained by then is killed
+MAX_LINE = 64 * 1024  # octets of one report
+
+
+class Workers:
+    """The further processes, numbered from 1. `run` keeps them alive until it is cancelled."""
+
+    def __init__(self, count: int, file: Path | None) -> None:
+        self._command = [sys.executable, "-m", "lanpost", "serve", *(["--config", str(file)] if file else [])]
+        self._processes: dict[int, asyncio.subprocess.Process] = {}
+        self._latest: dict[int, dict[str, int]] = {}
+        self._ended: dict[str, int] = {}  # what workers did that are no more
+        self._numbers = range(1, count)
+        self._stopping = asyncio.Event()
+
+    def total(self, name: str) -> int:
+        """One figure of all of them together."""
+        return self._ended.get(name, 0) + sum(latest.get(name, 0) for latest in self._latest.values())
+
+    async def start(self) -> None:
+        """Start all and wait until each serves. LanpostError where one cannot."""
+        for number in self._numbers:
+            process = await self._spawn(number)
+            if not await self._first_report(number, process):
+                raise LanpostError(f"worker {number} has ended at its start; its own message says why")
+
+    async def run(self) -> None:
+        """Watch over them; returns when all have ended after `stop`."""
+        await asyncio.gather(*(self._keep(number) for number in self._numbers))
+
+    def signal(self, number: int) -> None:
+        for process in self._processes.values():
+            with contextlib.suppress(ProcessLookupError):
+                process.send_signal(number)
+
+    async def stop(self) -> None:
+        """Let them drain, then end. Idempotent."""
+        self._stopping.set()
+        self.signal(signal.SIGTERM)
+        for process in self._processes.values():
+            try:
+                async with asyncio.timeout(STOP_SECONDS):
+                    await process.wait()
+            except TimeoutError:
+                process.kill()
+
+    async def _spawn(self, number: int) -> asyncio.subprocess.Process:
+        process = await asyncio.create_subprocess_exec(
+            *self._command,
+            "--worker",
+            str(number),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            limit=MAX_LINE,
+            env={name: value for name, value in os.environ.items() if name != "NOTIFY_SOCKET"},
+        )
+        self._processes[number] = process
+        return process
+
+    async def _first_report(self, number: int, process: asyncio.subprocess.Process) -> bool:
+        assert process.stdout is not None
+        return self._note(number, await process.stdout.readline())
+
+    async def _keep(self, number: int) -> None:
+        while True:
+            process = self._processes[number]
+            assert process.stdout is not None
+            while self._note(number, await process.stdout.readline()):
+                pass
+            status = await process.wait()
+            for name, value in self._latest.pop(number, {}).items():
+                self._ended[name] = self._ended.get(name, 0) + value
+            if not self._stopping.is_set():
+                log.error("worker ended and is started again", worker=number, status=status)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(RESTART_SECONDS):
+                        await self._stopping.wait()
+            if self._stopping.is_set():
+                return
+            await self._spawn(number)
+
+    def _note(self, number: int, line: bytes) -> bool:
+        """Remember a report. False: there are no more."""
+        if not line:
+            return False
+        self._latest[number] = json.loads(line)
+        return True
+
+
+async def report_to_first(figures: Callable[[], dict[str, int]], stop: Callable[[], object]) -> None:
+    """What a further process does beside its work: tell the first what was done, and end when that is gone."""
+    loop = asyncio.get_running_loop()
+    gone = asyncio.Event()
+
+    def read() -> None:
+        if not os.read(0, 4096):
+            loop.remove_reader(0)
+            gone.set()
+
+    loop.add_reader(0, read)
+    try:
+        while not gone.is_set():
+            os.write(1, json.dumps(figures()).encode() + b"\n")
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(REPORT_SECONDS):
+                    await gone.wait()
+    except BrokenPipeError:
+        pass
+    finally:
+        loop.remove_reader(0)
+    stop()
