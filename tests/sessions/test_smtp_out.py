@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 import socket
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
@@ -427,3 +428,45 @@ async def test_a_refusal_amid_the_content_is_the_outcome() -> None:
             content.queue.put_nowait(b"x" * 998 + b"\r\n")
         content.queue.put_nowait(b"")
         assert codes(await sending) == [552]
+
+
+@pytest.mark.parametrize("seed", range(6))
+@on_both_loops
+async def test_whatever_happens_no_connection_is_lost_count_of(seed: int) -> None:
+    chance = random.Random(seed)
+
+    def decide(verb: str, connection: int) -> bytes | None:
+        if verb in ("greeting", "EHLO", "MAIL", "RCPT", "DATA", "content") and chance.random() < 0.08:
+            return chance.choice(
+                [DROP, CLOSE, b"421 4.3.2 off", b"450 4.2.0 later", b"550 5.1.1 no", b"250 x\r\n250 y"]
+            )
+        return None
+
+    scripts = [ScriptedEndpoint(offers, decide=decide, max_connections=3) for offers in OFFERS]
+    async with contextlib.AsyncExitStack() as stack:
+        endpoints = [await stack.enter_async_context(script.listening()) for script in scripts]
+        out = await stack.enter_async_context(
+            sender(Patience(reply=1), connections=5, connections_per_endpoint=4, mails_per_connection=7)
+        )
+        places = [endpoint.at for endpoint in endpoints] + [Endpoint("127.0.0.1", free_port())]
+        sends = []
+        for _ in range(300):
+            content = Content(grows=chance.random() < 0.5)
+            sends.append(asyncio.ensure_future(out.send(chance.choice(places), to("fax1", "fax2"), content)))
+            if chance.random() < 0.2:
+                await asyncio.sleep(0)
+            if chance.random() < 0.2:
+                chance.choice(sends).cancel()
+        results = await asyncio.gather(*sends, return_exceptions=True)
+        for result in results:
+            if isinstance(result, BaseException):
+                assert isinstance(result, DeliveryError | asyncio.CancelledError), result
+                assert not isinstance(result, DeliveryError) or not result.permanent
+        assert out.pool.open_connections <= 5
+        assert out.pool._waiting == 0
+        assert not out.pool._starved
+        await out.close()
+        for endpoint in endpoints:
+            await endpoint.until(lambda endpoint=endpoint: endpoint.open == 0)  # type: ignore[misc]
+        assert out.pool.open_connections == 0
+        assert not out.pool._peers

@@ -100,4 +100,6 @@ def _in_words(error: int, endpoint: Endpoint, timeout_seconds: float) -> str:
         return f"{endpoint} cannot be reached: {os.strerror(error)}"
     if error == errno.ETIMEDOUT:
         return f"{endpoint} does not answer: no connection within {timeout_seconds:g} s"
+    if error == errno.EINVAL and endpoint.is_ipv6 and not endpoint.zone:
+        return f"cannot connect to {endpoint}: a link-local address needs its interface, as in [fe80::7%eth0]:25"
     return f"cannot connect to {endpoint}: {os.strerror(error)}"

@@ -357,8 +357,16 @@ class SmtpClient:
             return self._ended_by(reply)
         if 300 <= reply.code < 400:
             return self._out_of_place(reply)
+        after = self._replies.next_reply()
+        if after is not None and after.code != 421:
+            # One answer too many: which of them was the verdict cannot be told any more.
+            return self._closed("answered more often than it was asked", "4.5.0")
         # RFC 3030 §3: after a BDAT that failed the server's state is unknown until RSET.
-        return self._done("reset" if self.whole and reply.code >= 400 else "verdict", reply)
+        done = self._done("reset" if self.whole and reply.code >= 400 else "verdict", reply)
+        if after is not None:
+            self._to_send.clear()
+            self.state = State.CLOSED
+        return done
 
     def _on_early_verdict(self, reply: Reply) -> Event | None:
         """The peer wants no more of the content: refused as a whole, and the connection is out of step."""
@@ -381,8 +389,6 @@ class SmtpClient:
         verdicts = self._verdicts
         if last is None:
             return verdicts
-        if len(verdicts) == 1 and verdicts[0].code < 300:
-            return [last]
         missing = [last] * (self._recipients - len(verdicts))
         return [last if verdict.code < 300 else verdict for verdict in verdicts] + missing
 

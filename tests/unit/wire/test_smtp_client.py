@@ -245,6 +245,28 @@ def test_a_refusal_amid_the_content_is_the_verdict() -> None:
     assert session.state is State.CLOSED
 
 
+def test_421_amid_the_recipients_decides_for_the_rest_of_them() -> None:
+    session = ready()
+    session.begin(envelope("a@b.lan", "c@b.lan", "d@b.lan"))
+    session.data_to_send()
+    assert codes(events(session, b"250 ok\r\n250 ok\r\n421 4.3.2 off\r\n")[0]) == [421, 421, 421]
+
+
+def test_421_right_behind_the_verdict_leaves_it_valid() -> None:
+    session = ready(EHLO_CHUNKING)
+    session.begin(envelope(), CONTENT)
+    assert codes(events(session, b"250 ok\r\n250 ok\r\n250 taken\r\n421 that was enough\r\n")[0]) == [250]
+    assert session.state is State.CLOSED
+
+
+def test_one_answer_too_many_is_no_verdict() -> None:
+    session = ready(EHLO_CHUNKING)
+    session.begin(envelope(), CONTENT)
+    (closed,) = events(session, b"250 ok\r\n250 and\r\n250 ok\r\n554 not taken\r\n")
+    assert isinstance(closed, Closed)
+    assert "more often" in closed.text
+
+
 @pytest.mark.parametrize(
     "answers",
     [
