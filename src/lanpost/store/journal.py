@@ -22,12 +22,13 @@ FORMAT = 1
 MARK_OCTETS = 8
 MAX_META = 16 * 1024 * 1024  # octets; thousands of recipients take 300 octets each
 READ_AHEAD = 256 * 1024  # octets
+UNFILLED = 512  # octets of zeros at the end: a block that was allotted and never written
 
 _MAGIC = b"lanpost spool\r\n\0"
 _SEGMENT = struct.Struct(">16sI8sI")  # magic, format, mark, CRC-32 of the former
-_RECORD = struct.Struct(
-    ">8sBBxxIIII"
-)  # mark, format, kind, octets of meta and of content, CRC of content, of head+meta
+# Mark, format, kind, octets of meta and of content, CRC-32 of content, of meta, of all the former. The head proves
+# itself, so that its lengths can tell a write cut short from damage.
+_RECORD = struct.Struct(">8sBBxxIIIII")
 _CRC = struct.Struct(">I")
 
 SEGMENT_HEAD = _SEGMENT.size
@@ -94,8 +95,8 @@ def encode(mark: bytes, kind: Kind, meta: bytes, content: Sequence[bytes] = ()) 
     for chunk in content:
         length += len(chunk)
         crc = zlib.crc32(chunk, crc)
-    head = _RECORD.pack(mark, FORMAT, kind, len(meta), length, crc, 0)[: -_CRC.size]
-    return head + _CRC.pack(zlib.crc32(meta, zlib.crc32(head))) + meta, length, crc
+    head = _RECORD.pack(mark, FORMAT, kind, len(meta), length, crc, zlib.crc32(meta), 0)[: -_CRC.size]
+    return head + _CRC.pack(zlib.crc32(head)) + meta, length, crc
 
 
 def scan(fd: int, size: int, mark: bytes, *, whole: bool) -> Iterator[Record | Damage]:
@@ -126,14 +127,14 @@ def content_crc(fd: int, offset: int, length: int) -> int:
 
 def _read(fd: int, offset: int, size: int, mark: bytes, *, whole: bool) -> Record | None:
     head = os.pread(fd, RECORD_HEAD, offset)
-    if len(head) < RECORD_HEAD or not head.startswith(mark):
+    if not _is_sound_head(head, mark):
         return None
-    _, form, kind, meta_length, length, crc, head_crc = _RECORD.unpack(head)
+    _, form, kind, meta_length, length, crc, meta_crc, _ = _RECORD.unpack(head)
     start = offset + RECORD_HEAD + meta_length
     if form > FORMAT or meta_length > MAX_META or start + length > size:
         return None
     meta = os.pread(fd, meta_length, offset + RECORD_HEAD)
-    if zlib.crc32(meta, zlib.crc32(head[: -_CRC.size])) != head_crc:
+    if zlib.crc32(meta) != meta_crc:
         return None
     if whole and content_crc(fd, start, length) != crc:
         return None
@@ -157,9 +158,18 @@ def _find(fd: int, offset: int, size: int, mark: bytes) -> int:
 def _is_torn(fd: int, offset: int, size: int, mark: bytes) -> bool:
     """The last write did not get as far as it should have: too short, or its last blocks were never filled."""
     head = os.pread(fd, RECORD_HEAD, offset)
-    if len(head) < RECORD_HEAD or not head.startswith(mark):
-        return mark.startswith(head[:MARK_OCTETS]) or not any(head)
-    meta_length, length = _RECORD.unpack(head)[3:5]
-    if offset + RECORD_HEAD + meta_length + length > size:
-        return True
-    return not any(os.pread(fd, 512, max(offset + RECORD_HEAD, size - 512)))
+    if len(head) < RECORD_HEAD:
+        return head.startswith(mark[: len(head)])
+    if _is_sound_head(head, mark):
+        meta_length, length = _RECORD.unpack(head)[3:5]
+        if offset + RECORD_HEAD + meta_length + length > size:
+            return True
+    return not any(os.pread(fd, UNFILLED, max(offset, size - UNFILLED)))
+
+
+def _is_sound_head(head: bytes, mark: bytes) -> bool:
+    return (
+        len(head) == RECORD_HEAD
+        and head.startswith(mark)
+        and _CRC.pack(zlib.crc32(head[: -_CRC.size])) == head[-_CRC.size :]
+    )
