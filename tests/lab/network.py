@@ -39,6 +39,7 @@ INTERFACE = "lan0"
 NEEDED = ("ip", "kea-dhcp4", "tcpdump", "udhcpc", "dhclient", "busybox")
 SOURCES = Path(lanpost.__file__).parent.parent
 ROOT = Path(__file__).parent.parent.parent
+SHOWN_LINES = 60  # of each program's output, when a test fails
 PATIENCE = 30.0  # seconds for anything that must happen; what takes longer is a failure
 
 _numbers = itertools.count()
@@ -113,6 +114,8 @@ class Program:
             self._reader.join(PATIENCE)
             assert self.process.stdout
             self.process.stdout.close()
+            # Shown by pytest where the test fails: what one program misses, another may tell.
+            print(f"--- {self.name}, ended with {self.process.returncode}", *self.lines[-SHOWN_LINES:], sep="\n")
         return status
 
     def _collect(self) -> None:

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import json
-from importlib.util import find_spec
 
 import pytest
 from tests.lab.network import SERVER, Lab, Program, Terminal
 
-pytestmark = [
-    pytest.mark.lab,
-    pytest.mark.skipif(not find_spec("lanpost.cli.serve"), reason="there is no `lanpost serve` yet"),
-]
+pytestmark = pytest.mark.lab
 
 SMTP_PORT, API_PORT, TERMINAL_PORT = 25, 8025, 25
 SENDING = """
