@@ -85,8 +85,8 @@ class Report:
             [
                 item.target,
                 "kept" if item.kept else "new",
-                *(f"{quantile(item.arrived, percent):.2f}" for percent in (50, 99)),
-                *(f"{quantile(item.answered, percent):.2f}" for percent in (50, 99)),
+                *(_milliseconds(item.arrived, percent) for percent in (50, 99)),
+                *(_milliseconds(item.answered, percent) for percent in (50, 99)),
             ]
             for item in self.latency
         ]
@@ -111,6 +111,10 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
 
 def _unique(names: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(names))
+
+
+def _milliseconds(values: Sequence[float], percent: int) -> str:
+    return f"{quantile(values, percent):.2f}" if values else "failed"
 
 
 def _ratio(ours: float, theirs: float) -> str:
