@@ -81,7 +81,8 @@ class CutThrough:
             if len(self._attempts) == MAX_ENDPOINTS:
                 break
             reader = content.reader()
-            part = replace(envelope, recipients=tuple(recipients))
+            whole = len(recipients) == len(envelope.recipients)
+            part = envelope if whole else replace(envelope, recipients=tuple(recipients))
             task = asyncio.ensure_future(self._sender.send(endpoint, part, reader))
             self._attempts.append(Attempt(endpoint, recipients, reader, task))
 

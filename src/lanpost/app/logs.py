@@ -5,13 +5,21 @@ Every line about a mail bears its id as `mail`.
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 
 import structlog
-from structlog.typing import Processor
+from structlog.typing import EventDict, Processor
 
 from lanpost.app.settings import Log
+
+# One encoder for all lines: json.dumps would make a new one for each.
+_encode = json.JSONEncoder(ensure_ascii=False, default=str).encode
+
+
+def _render_json(_logger: object, _method: str, event: EventDict) -> str:
+    return _encode(event)
 
 
 def configure(settings: Log) -> None:
@@ -19,15 +27,12 @@ def configure(settings: Log) -> None:
     level = logging.getLevelNamesMapping()[settings.level.upper()]
     for_people = settings.format == "text" or (settings.format == "auto" and sys.stderr.isatty())
     shared: list[Processor] = [
-        structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="%H:%M:%S.%f" if for_people else "iso", utc=not for_people),
         structlog.processors.format_exc_info,
     ]
     render: Processor = (
-        structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=24)
-        if for_people
-        else structlog.processors.JSONRenderer(ensure_ascii=False)
+        structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=24) if for_people else _render_json
     )
     structlog.configure(
         processors=[*shared, render],

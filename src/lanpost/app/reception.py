@@ -241,7 +241,7 @@ class Transaction:
         counters = self._reception.counters
         counters.cut_through += sum(1 for each in outcomes if each.verdict is Verdict.DELIVERED and each.endpoint)
         if len(delivered) == len(self._routes):
-            return replace(reply.OK, text=f"Ok: delivered as {self._id}")
+            return Reply(250, "2.0.0", f"Ok: delivered as {self._id}")
         failed = [each for each in outcomes if each.verdict is Verdict.FAILED]
         if len(failed) == len(self._routes):
             # The client still has the mail: it is told at once, and no report is needed.
@@ -263,7 +263,7 @@ class Transaction:
             self._reception.queue.settle(mail.id, known)
         for attempt in late:
             attempt.when_over(partial(self._settle_late, content, late))
-        return replace(reply.OK, text=f"Ok: queued as {self._id}")
+        return Reply(250, "2.0.0", f"Ok: queued as {self._id}")
 
     def _settle_late(self, content: GrowingContent, late: list[Attempt], attempt: Attempt) -> None:
         """An attempt that outlived the answer is over: the queue is told, so that nothing is sent twice."""

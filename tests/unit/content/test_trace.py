@@ -54,5 +54,5 @@ def test_return_path_of_a_null_sender_is_empty() -> None:
 
 
 def test_hops_are_counted_in_the_header_section_only() -> None:
-    head = b"Received: a\r\nreceived : b\r\nX-Received: c\r\nSubject: d\r\n\r\nReceived: e\r\nReceived: f\r\n"
+    head = b"Received: a\r\nreceived: b\r\nX-Received: c\r\nSubject: d\r\n\r\nReceived: e\r\nReceived: f\r\n"
     assert trace.hops(head) == 2
