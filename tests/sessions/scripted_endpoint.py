@@ -53,6 +53,7 @@ class ScriptedEndpoint:
     offers: tuple[bytes, ...] = PIPELINING
     answers: dict[str, bytes] = field(default_factory=dict)
     decide: Callable[[str, int], bytes | None] = lambda verb, connection: None
+    waits_at: str = ""  # before it answers this, it waits until `go_on` is set
     reads_one_command_at_a_time: bool = False  # what is pipelined behind a command is lost
     max_connections: int = 1000
     mails: list[Mail] = field(default_factory=list)
@@ -63,6 +64,7 @@ class ScriptedEndpoint:
     at: Endpoint = field(default_factory=lambda: Endpoint("127.0.0.1", 1))
     changed: asyncio.Condition = field(default_factory=asyncio.Condition)
     writers: list[asyncio.StreamWriter] = field(default_factory=list)
+    go_on: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def until(self, reached: Callable[[], bool]) -> None:
         async with self.changed:
@@ -134,6 +136,8 @@ class ScriptedEndpoint:
 
         async def answer(verb: str) -> bool:
             """False: the session is over."""
+            if verb == self.waits_at:
+                await self.go_on.wait()
             said = self.decide(verb, number) or default.get(verb, b"500 5.5.1 what?")
             return await self._answer(reader, writer, said)
 
@@ -147,6 +151,8 @@ class ScriptedEndpoint:
             verb = command.split(b" ")[0].decode().upper()
             if self.reads_one_command_at_a_time and verb != "BDAT":
                 reader._buffer.clear()  # type: ignore[attr-defined]
+            if verb == self.waits_at:
+                await self.go_on.wait()
             if verb == "MAIL":
                 mail = Mail(command[10:], [], b"")
             elif verb == "BDAT":
