@@ -117,10 +117,13 @@ class Program:
 
     # -- what one does with it
 
-    def lanpost(self, *words: str, given: str = "", status: int = 0) -> str:
-        """A command on this server's configuration; `given` is its standard input. What it printed."""
+    def lanpost(self, *words: str, given: str = "", status: int = 0, config: Path | None = None) -> str:
+        """A command on this server's configuration; `given` is its standard input. What it printed.
+
+        `config`: another's, as a terminal's on this machine.
+        """
         done = subprocess.run(
-            [sys.executable, "-m", "lanpost", *words, "--config", str(self.file)],
+            [sys.executable, "-m", "lanpost", *words, "--config", str(config or self.file)],
             input=given,
             capture_output=True,
             text=True,
