@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from tests.pop3_running import PASSWORD, Running, running_pop3
 
-from lanpost.store.authority import REGISTRAR_NAME
+from lanpost.model.token import REGISTRAR_NAME
 
 pytestmark = pytest.mark.peer
 SECONDS = 30

@@ -18,6 +18,7 @@ from tests.memory_stores import MemoryMailboxes
 
 from lanpost.app.threaded_chart import ThreadedChart
 from lanpost.model.address import MailAddress
+from lanpost.model.token import REGISTRAR_NAME
 from lanpost.net.api import Api
 from lanpost.net.http_server import HttpServer
 from lanpost.net.listener import ConnectionLimits
@@ -26,7 +27,7 @@ from lanpost.service.metrics import Metrics
 from lanpost.service.registrar import Registrar, Rules
 from lanpost.service.terminals import Terminals
 from lanpost.store.accounts import SqliteAccounts
-from lanpost.store.authority import REGISTRAR_NAME, Authority, Names
+from lanpost.store.authority import Authority, Names
 from lanpost.store.chart_sqlite import SqliteChart
 
 ADMINISTRATOR = "the-administrators-own-secret"

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from lanpost.model.address import MailAddress
-from lanpost.model.token import EnrolmentToken
+from lanpost.model.token import REGISTRAR_NAME, EnrolmentToken
 
 SECRET = "s3cret"  # of nothing
 
@@ -35,8 +35,8 @@ class Authority:
         return hashlib.sha256(ssl.PEM_cert_to_DER_cert(self.pem.decode().strip())).hexdigest()
 
 
-def make_authority(folder: Path, name: str = "registrar.lanpost.internal", valid_from: int = -1) -> Authority:
-    """An authority that vouches for `name`, from so many days from now on."""
+def make_authority(folder: Path, name: str = REGISTRAR_NAME, valid_from: int = -1) -> Authority:
+    """An authority that vouches for `name`, from so many days from now on, for a month."""
     now = datetime.now(UTC)
     ca_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test authority")])
@@ -49,7 +49,7 @@ def make_authority(folder: Path, name: str = "registrar.lanpost.internal", valid
             .public_key(public)
             .serial_number(x509.random_serial_number())
             .not_valid_before(now + timedelta(days=valid_from))
-            .not_valid_after(now + timedelta(days=30))
+            .not_valid_after(now + timedelta(days=valid_from + 31))
         )
 
     usage = x509.KeyUsage(True, False, False, False, False, True, True, False, False)

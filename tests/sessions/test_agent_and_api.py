@@ -12,9 +12,7 @@ from tests.sessions.api_server import ApiServer, serving
 from lanpost.errors import RegistrationRefused
 from lanpost.model.address import MailAddress
 from lanpost.model.token import EnrolmentToken
-from lanpost.net import registration_client
 from lanpost.net.registration_client import RegistrationClient
-from lanpost.store import authority
 
 FAX = MailAddress.parse("fax1@office.lan")
 
@@ -60,7 +58,3 @@ async def test_refusals_come_with_their_status_and_the_servers_advice(api: ApiSe
     with pytest.raises(RegistrationRefused, match="endpoint_ports") as refused:
         await client(api).register(9)
     assert refused.value.http_status == 422
-
-
-def test_both_sides_mean_the_same_name() -> None:
-    assert registration_client.REGISTRAR_NAME == authority.REGISTRAR_NAME

@@ -22,11 +22,11 @@ import lanpost.net.http_server
 from lanpost.model.address import MailAddress
 from lanpost.model.binding import Binding
 from lanpost.model.endpoint import Endpoint
-from lanpost.model.token import EnrolmentToken
+from lanpost.model.token import REGISTRAR_NAME, EnrolmentToken
 from lanpost.net.http_server import peer_of
 from lanpost.net.listener import ConnectionLimits
 from lanpost.service.registrar import WRONG_SECRETS
-from lanpost.store.authority import REGISTRAR_NAME, Authority, Names
+from lanpost.store.authority import Authority, Names
 
 FAX = MailAddress.parse("fax1@office.lan")
 
@@ -135,7 +135,7 @@ async def test_an_empty_chart_is_an_empty_list(tmp_path: Path) -> None:
         ("PUT", "/v1/bindings/fax1", {"port": True}, "fax1", 422),
         ("PUT", "/v1/bindings/fax1", {"port": 65536}, "fax1", 422),
         ("PUT", "/v1/bindings/fax1", {"lifetime": 3600}, "fax1", 422),
-        ("PUT", "/v1/bindings/fax1", {"lifetime": "1s"}, "fax1", 422),
+        ("PUT", "/v1/bindings/fax1", {"lifetime": "900ms"}, "fax1", 422),
         ("PUT", "/v1/bindings/fax1", {"endpoint": "fax1.office.lan"}, "fax1", 422),
         ("PUT", "/v1/bindings/fax1", {"endpoint": 7}, "fax1", 422),
         ("PUT", "/v1/bindings/fax1", {"endpoint": "10.0.0.7"}, "fax1", 403),

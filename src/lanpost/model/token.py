@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 from lanpost.errors import InvalidValue
 from lanpost.model.address import MailAddress
 
+REGISTRAR_NAME = "registrar.lanpost.internal"  # in every registrar's certificate; never looked up
 PREFIX = "lanpost1."
 MAX_TOKEN = 8192  # characters; a token with a dozen URLs has about 900
 MAX_URLS = 32

@@ -21,7 +21,7 @@ from lanpost.service.credentials import Credential, new_secret, sha256_of
 from lanpost.service.ports import Accounts, Chart, Mailboxes
 from lanpost.service.throttle import Throttle
 
-MIN_LIFETIME = timedelta(seconds=10)  # below it a terminal would do little but register
+MIN_LIFETIME = timedelta(seconds=1)  # below it a terminal would do little but register
 MAX_LIFETIME = timedelta(days=3650)  # even for an administrator; he can also say nothing, and bind for good
 WRONG_SECRETS = 20  # of one peer in a minute
 CLAIMS = 20  # of one peer in an hour: one machine must not take every name there is

@@ -27,9 +27,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from lanpost.errors import StoreError
+from lanpost.model.token import REGISTRAR_NAME
 from lanpost.store.files import give_to_folders_owner, replace_file, store_error
 
-REGISTRAR_NAME = "registrar.lanpost.internal"  # never looked up: it is what terminals check the certificate for
 CA_LIFETIME = timedelta(days=20 * 365)
 SERVER_LIFETIME = timedelta(days=365)
 BACKDATED = timedelta(days=1)  # a terminal's clock may be a little behind ours

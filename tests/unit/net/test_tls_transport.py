@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lanpost.model.token import REGISTRAR_NAME
 from lanpost.net.tls_transport import FIRST_OCTET, TlsTransport
-from lanpost.store.authority import REGISTRAR_NAME, Authority, Names
+from lanpost.store.authority import Authority, Names
 
 
 class Raw(asyncio.Transport):

@@ -90,7 +90,7 @@ ELSEWHERE = Request(endpoint=Endpoint("10.0.0.9"))
         ("fax1", "fax1", ELSEWHERE, 403),
         ("fax1", "fax1", Request(port=80), 422),
         ("fax1", "fax1", Request(endpoint=Endpoint("10.0.0.7", 80)), 422),
-        ("fax1", "fax1", Request(lifetime=timedelta(seconds=9)), 422),
+        ("fax1", "fax1", Request(lifetime=timedelta(seconds=0.9)), 422),
         ("dhcp", "fax1", Request(), 422),
         ("dhcp", "fax1", Request(endpoint=Endpoint("127.0.0.1")), 422),
         ("dhcp", "stranger", ELSEWHERE, 404),
@@ -126,12 +126,12 @@ async def test_what_is_refused_to_whom(who: str, name: str, request_: Request, s
         (
             "fax1",
             "FAX1",
-            Request(2525, Endpoint("10.0.0.7", 2525), timedelta(seconds=10)),
+            Request(2525, Endpoint("10.0.0.7", 2525), timedelta(seconds=1)),
             Binding(
                 address("fax1"),
                 Endpoint("10.0.0.7", 2525),
                 NOW,
-                NOW + timedelta(seconds=10),
+                NOW + timedelta(seconds=1),
                 Source.AGENT,
                 "fax1@office.lan",
             ),
@@ -248,9 +248,9 @@ async def test_new_rules_are_for_what_comes_after_them() -> None:
 
 
 async def test_a_short_lifetime_setting_lowers_the_least_one() -> None:
-    place = Place(replace(RULES, lifetime=timedelta(seconds=4)))
-    request = Request(lifetime=timedelta(seconds=4))
-    assert (await place.register("fax1", "fax1", request=request)).binding.expires == NOW + timedelta(seconds=4)
+    place = Place(replace(RULES, lifetime=timedelta(seconds=0.5)))
+    request = Request(lifetime=timedelta(seconds=0.5))
+    assert (await place.register("fax1", "fax1", request=request)).binding.expires == NOW + timedelta(seconds=0.5)
 
 
 async def test_too_many_wrong_secrets_lock_the_peer_out_for_a_minute_and_nobody_else() -> None:

@@ -15,7 +15,8 @@ import pytest
 from cryptography import x509
 
 from lanpost.errors import StoreError
-from lanpost.store.authority import CA_LIFETIME, REGISTRAR_NAME, SERVER_LIFETIME, Authority, Names
+from lanpost.model.token import REGISTRAR_NAME
+from lanpost.store.authority import CA_LIFETIME, SERVER_LIFETIME, Authority, Names
 
 NOW = datetime.now(UTC)
 NAMES = Names("Mail.office.lan", ("10.0.0.2", "2001:db8::2"))
