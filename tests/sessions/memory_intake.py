@@ -54,7 +54,7 @@ class MemoryTransaction:
         self.recipients.append(recipient)
         return RECIPIENT_OK
 
-    async def start_content(self) -> Reply | None:
+    def start_content(self) -> Reply | None:
         return self.intake.content_refusal
 
     def write(self, chunk: bytes) -> Future[None] | None:
@@ -95,9 +95,7 @@ class MemoryIntake:
     async def authenticate(self, client: Client, login: str, password: str) -> Reply:
         return LOGIN_OK if password == PASSWORD else WRONG
 
-    async def begin(self, client: Client, envelope: Envelope) -> MemoryTransaction | Reply:
-        if self.slow:
-            await asyncio.sleep(0)
+    def begin(self, client: Client, envelope: Envelope) -> MemoryTransaction | Reply:
         if envelope.sender and envelope.sender.local == "spammer":
             return Reply(550, "5.7.1", "Not you")
         return MemoryTransaction(self, client, envelope)

@@ -55,7 +55,7 @@ class Receiver:
         """Nobody has a password here."""
         return Reply(535, "5.7.8", "This terminal knows no passwords")
 
-    async def begin(self, client: Client, envelope: Envelope) -> TerminalMail | Reply:
+    def begin(self, client: Client, envelope: Envelope) -> TerminalMail | Reply:
         """Any sender may send here, as long as there is room."""
         try:
             if self.drop.free_octets() < self._free_disk + (envelope.size or 0):
@@ -84,7 +84,7 @@ class TerminalMail:
         log.info("recipient refused", mail=self._id, client=self._client.host, recipient=str(recipient.address))
         return Reply(550, "5.1.1", f"This is {self._receiver.address}, and nobody else is here")
 
-    async def start_content(self) -> Reply | None:
+    def start_content(self) -> Reply | None:
         self._mail = self._receiver.drop.receive()
         return None
 

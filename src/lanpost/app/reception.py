@@ -98,7 +98,7 @@ class Reception:
     async def authenticate(self, client: Client, login: str, password: str) -> Reply:
         return await self._authenticate(client, login, password)
 
-    async def begin(self, client: Client, envelope: Envelope) -> MailTransaction | Reply:
+    def begin(self, client: Client, envelope: Envelope) -> MailTransaction | Reply:
         if not self._has_room():
             log.error("no room for mail", client=client.host, remedy="free space on the disk of the data folder")
             return reply.STORAGE_FULL
@@ -157,7 +157,7 @@ class Transaction:
         self._routes.setdefault(recipient.address, (recipient, route))
         return reply.RECIPIENT_OK
 
-    async def start_content(self) -> Reply | None:
+    def start_content(self) -> Reply | None:
         reception = self._reception
         self._id = next(reception.ids)
         self._started = time.monotonic()

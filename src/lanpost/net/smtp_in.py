@@ -183,22 +183,20 @@ class SmtpConnection(Connection):
                 self._take_content(event)
             elif event is Signal.RESET or type(event) is Refused:
                 self._abandon()
+            elif type(event) is Envelope or event is Signal.START_CONTENT:
+                self._answer_with(self._decide_at_once(event))
             else:
                 return event
         return None
 
     async def _answer(self, event: Event | None) -> None:
         """Answer an event, and all those that are already there behind it."""
-        session = self._session
         try:
             while event is not None and not self._gone:
                 if event is Signal.START_TLS:
                     await self._start_tls()
                 else:
-                    reply = await self._decide(event)
-                    session.answer(reply)
-                    if session.complaint is reply:
-                        session.complaint = None  # logged where it was decided
+                    self._answer_with(await self._decide(event))
                 event = self._next_question()
         except Exception:
             log.exception("connection dropped", client=self.client_host)
@@ -209,6 +207,12 @@ class SmtpConnection(Connection):
                 self._abandon()
         if not self._gone:
             self._await_client()
+
+    def _answer_with(self, reply: Reply) -> None:
+        session = self._session
+        session.answer(reply)
+        if session.complaint is reply:
+            session.complaint = None  # logged where it was decided
 
     def _await_client(self) -> None:
         """Send what is to be sent; it is the client's turn now, or the end."""
@@ -230,11 +234,25 @@ class SmtpConnection(Connection):
             self._reading_paused = False
             self.transport.resume_reading()
 
+    def _decide_at_once(self, event: Event) -> Reply:
+        """Ask the intake what it answers without waiting for anybody: no task is made for that."""
+        try:
+            if isinstance(event, Envelope):
+                return self._begin(event)
+            transaction = self._transaction
+            if transaction is None:
+                return self._failure or NO_TRANSACTION
+            refusal = transaction.start_content()
+            if refusal is not None:
+                self._abandon()
+                self._log_refusal(refusal)
+            return refusal or START_CONTENT
+        except Exception as exc:
+            return self._failed(exc)
+
     async def _decide(self, event: Event) -> Reply:
         """Ask the intake. Whatever goes wrong there is a temporary failure to the client."""
         try:
-            if isinstance(event, Envelope):
-                return await self._begin(event)
             if isinstance(event, Credentials):
                 return await self._authenticate(event)
             transaction = self._transaction
@@ -245,18 +263,12 @@ class SmtpConnection(Connection):
                 if not reply.is_positive:
                     self._log_refusal(reply, recipient=str(event.address))
                 return reply
-            if event is Signal.START_CONTENT:
-                refusal = await transaction.start_content()
-                if refusal is not None:
-                    self._abandon()
-                    self._log_refusal(refusal)
-                return refusal or START_CONTENT
             return await self._finish(transaction)
         except Exception as exc:
             return self._failed(exc)
 
-    async def _begin(self, envelope: Envelope) -> Reply:
-        outcome = await self._service.intake.begin(self._describe_client(), envelope)
+    def _begin(self, envelope: Envelope) -> Reply:
+        outcome = self._service.intake.begin(self._describe_client(), envelope)
         if isinstance(outcome, Reply):
             self._log_refusal(outcome, sender=str(envelope.sender or ""))
             return outcome

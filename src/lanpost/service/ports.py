@@ -155,8 +155,8 @@ class MailTransaction(Protocol):
     async def add_recipient(self, recipient: Recipient) -> Reply:
         """The answer to RCPT; a positive one makes it a recipient."""
 
-    async def start_content(self) -> Reply | None:
-        """Before 354: None to go on, or the reply that refuses."""
+    def start_content(self) -> Reply | None:
+        """Before 354: None to go on, or the reply that refuses. Waits for nobody."""
 
     def write(self, chunk: bytes) -> Future[None] | None:
         """More content: CRLF lines, dot-stuffed, no terminator. A Future: read no more until it is done."""
@@ -174,8 +174,8 @@ class Intake(Protocol):
     async def authenticate(self, client: Client, login: str, password: str) -> Reply:
         """235 for the right password, 535 5.7.8 for a wrong one, 454 4.7.0 where it cannot be told now."""
 
-    async def begin(self, client: Client, envelope: Envelope) -> MailTransaction | Reply:
-        """MAIL: `envelope` has no recipients yet. A transaction, or the reply that refuses."""
+    def begin(self, client: Client, envelope: Envelope) -> MailTransaction | Reply:
+        """MAIL: `envelope` has no recipients yet. A transaction, or the reply that refuses. Waits for nobody."""
 
 
 class MailboxSession(Protocol):

@@ -149,12 +149,12 @@ async def office(tmp_path: Path) -> AsyncIterator[Office]:
 
 async def begin(office: Office, *recipients: str, notify: str = "", **rules: object) -> Transaction:
     envelope = Envelope(address("sender"))
-    transaction = await office.reception(**rules).begin(Client("10.0.0.99", 1, hello="pc", extended=True), envelope)
+    transaction = office.reception(**rules).begin(Client("10.0.0.99", 1, hello="pc", extended=True), envelope)
     assert isinstance(transaction, Transaction)
     for name in recipients:
         recipient = Recipient(address(name), notify=frozenset(filter(None, [notify])))
         assert (await transaction.add_recipient(recipient)).code == 250
-    assert await transaction.start_content() is None
+    assert transaction.start_content() is None
     return transaction
 
 
@@ -292,7 +292,7 @@ async def test_a_mail_in_a_loop_is_refused_and_nobody_gets_it(office: Office) ->
 
 
 async def test_a_stranger_s_address_is_refused_at_rcpt(office: Office) -> None:
-    transaction = await office.reception().begin(Client("10.0.0.99", 1), Envelope(None))
+    transaction = office.reception().begin(Client("10.0.0.99", 1), Envelope(None))
     assert isinstance(transaction, Transaction)
     assert (await transaction.add_recipient(Recipient(address("nobody")))).status == "5.1.1"
     assert (await transaction.add_recipient(Recipient(address("a@example.com")))).status == "5.7.1"
