@@ -35,6 +35,7 @@ SETTINGS: dict[str, Any] = {
     "domain": DOMAIN,
     "hostname": f"post.{DOMAIN}",
     "data": "data",
+    "workers": 1,  # more are started in the tests that are about them
     "delivery": {"first_retry": "200ms", "last_retry": "1s", "cut_through_timeout": "2s"},
     "log": {"format": "json"},
 }

@@ -83,3 +83,17 @@ def test_a_server_with_fewer_processes_takes_over_their_mail(two: Program) -> No
     two.start()
     assert queued(two) == ids
     assert [path.name for path in (two.folder / "data" / "spool").iterdir()] == ["0"]
+
+
+def test_a_second_server_cannot_share_the_ports(two: Program, tmp_path_factory: pytest.TempPathFactory) -> None:
+    other = Program(tmp_path_factory.mktemp("other"), {"workers": 2})
+    other.settings["smtp"] = two.settings["smtp"]
+    other.write_settings()
+    assert f"127.0.0.1:{two.ports['smtp']}" in other.lanpost("serve", status=1)
+
+
+def test_a_server_killed_and_started_at_once_has_its_ports_and_its_mail(two: Program) -> None:
+    ids = hand_in_until_both_have_some(two)
+    two.kill()
+    two.start()
+    two.wait_until(lambda: queued(two) == ids, "the mail of both processes")

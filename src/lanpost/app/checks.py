@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lanpost.app.settings import Network, Settings
+from lanpost.app.workers import worker_count
 from lanpost.errors import InvalidValue
 from lanpost.model.address import MailAddress
 from lanpost.model.endpoint import Endpoint
@@ -91,8 +92,8 @@ def _ports(settings: Settings) -> Iterator[str]:
     for name, listens in services.items():
         for listen in listens:
             if not listen.port:
-                if settings.workers > 1 and name != "http":
-                    yield f"{name}.listen with port 0 (any free one) needs workers = 1; name a port"
+                if worker_count(settings) > 1 and name != "http":
+                    yield f"{name}.listen with port 0 (any free one) needs workers = 1, or name a port"
                 continue
             for (host, port), other in taken.items():
                 if port == listen.port and (host == listen.host or _is_any(host) or _is_any(listen.host)):

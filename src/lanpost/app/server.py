@@ -7,8 +7,9 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -31,10 +32,10 @@ from lanpost.app.reception import Reception, ReceptionRules
 from lanpost.app.registration import ACCOUNTS_FILE, RegistrationService
 from lanpost.app.settings import Settings
 from lanpost.app.spool_adoption import adopt
-from lanpost.app.workers import Workers, report_to_first
+from lanpost.app.workers import Workers, report_to_first, worker_count
 from lanpost.content.reports import Reporter
 from lanpost.content.trace import mail_ids
-from lanpost.errors import ConfigurationError, LanpostError
+from lanpost.errors import ConfigurationError, LanpostError, StoreBusy
 from lanpost.model.envelope import Client
 from lanpost.model.reply import Reply
 from lanpost.net.endpoint_pool import PoolLimits
@@ -53,6 +54,7 @@ from lanpost.wire.smtp_events import SmtpLimits, SmtpTerms
 
 log = structlog.get_logger()
 
+BUSY_TRIES, BUSY_SECONDS = 25, 0.2
 DRAIN_SECONDS = 15.0  # for mails half received or half sent when we stop
 # What a running server takes over from a changed file, tables and keys; the rest waits for the next start.
 RELOADED = (
@@ -78,7 +80,8 @@ class Server:
             raise ConfigurationError(f"{settings.file or 'the default settings'}: " + "; ".join(found))
         self._settings = settings
         self._worker = worker
-        self._workers = Workers(settings.workers if worker == 0 else 0, settings.file)
+        self._count = worker_count(settings)
+        self._workers = Workers(0 if worker else self._count, settings.file)
         self._registration: RegistrationService | None = None
         self._hostname = settings.hostname or socket.gethostname()  # never the "fully qualified" one: that asks DNS
         self._started = time.monotonic()
@@ -104,7 +107,7 @@ class Server:
                     duties.create_task(self._workers.run()),
                 ]
                 if self._worker:
-                    beside.append(duties.create_task(report_to_first(self._figures, self._stop.set)))
+                    beside.append(duties.create_task(report_to_first(self._figures)))
                 else:
                     log.info("ready", version=__version__, **self._addresses())
                 ready()
@@ -135,10 +138,10 @@ class Server:
         self._mailboxes = open_mailboxes(settings)
         stack.callback(self._mailboxes.close)
         spools = settings.data / SPOOL_FOLDER
-        self._spool = JournalSpool(spools / str(self._worker), free_disk=settings.limits.free_disk)
+        self._spool = await self._open_spool(spools / str(self._worker))
         stack.callback(self._spool.close)
         if not self._worker:
-            await asyncio.to_thread(adopt, self._spool, spools, max(1, settings.workers))
+            await asyncio.to_thread(adopt, self._spool, spools, self._count)
         folder = ContentFolder(settings.data / "incoming" / str(self._worker))
         stack.callback(folder.close)
         self._sender = SmtpSender(self._hostname, _sender_limits(settings))
@@ -171,6 +174,14 @@ class Server:
             self._spool.room,
         )
 
+    async def _open_spool(self, folder: Path) -> JournalSpool:
+        """A worker that is started again may find its predecessor not quite gone yet."""
+        for _ in range(BUSY_TRIES if self._worker else 0):
+            with suppress(StoreBusy):
+                return JournalSpool(folder, free_disk=self._settings.limits.free_disk)
+            await asyncio.sleep(BUSY_SECONDS)
+        return JournalSpool(folder, free_disk=self._settings.limits.free_disk)
+
     async def _listen(self, stack: AsyncExitStack) -> None:
         settings, tls = self._settings, self._certificates.context
         limits = ConnectionLimits(settings.limits.connections, settings.limits.connections_per_client)
@@ -187,7 +198,16 @@ class Server:
             ("pop3", settings.pop3.listen, pop3.connection, POP3_REFUSAL),
         )
         self._listeners = [
-            Listener(name, at, serve, limits, refusal=refusal, tls=tls, share_ports=settings.workers > 1)
+            Listener(
+                name,
+                at,
+                serve,
+                limits,
+                refusal=refusal,
+                tls=tls,
+                share_ports=self._count > 1,
+                claim_ports=not self._worker,
+            )
             for name, at, serve, refusal in services
         ]
         for listener in self._listeners:

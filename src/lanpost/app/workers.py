@@ -18,6 +18,7 @@ from pathlib import Path
 
 import structlog
 
+from lanpost.app.settings import Settings
 from lanpost.errors import LanpostError
 
 log = structlog.get_logger()
@@ -25,6 +26,7 @@ log = structlog.get_logger()
 RESTART_SECONDS = 1.0  # before a worker that has ended by itself is started again
 REPORT_SECONDS = 1.0  # how old the figures of a worker may be
 STOP_SECONDS = 40.0  # a worker that has not drained by then is killed
+MAX_AUTO = 4  # more would be memory for nothing on a LAN
 MAX_LINE = 64 * 1024  # octets of one report
 
 
@@ -113,25 +115,28 @@ class Workers:
         return True
 
 
-async def report_to_first(figures: Callable[[], dict[str, int]], stop: Callable[[], object]) -> None:
+def worker_count(settings: Settings) -> int:
+    """How many processes the settings ask for; "auto": one for each core that we may use, within MAX_AUTO."""
+    if settings.workers:
+        return settings.workers
+    shared = (*settings.smtp.listen, *settings.submission.listen, *settings.pop3.listen)
+    if any(listen.port == 0 for listen in shared):
+        return 1  # "any free port" is another one for each process
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(MAX_AUTO, cores)
+
+
+async def report_to_first(figures: Callable[[], dict[str, int]]) -> None:
     """What a further process does beside its work: tell the first what was done, and end when that is gone."""
     loop = asyncio.get_running_loop()
-    gone = asyncio.Event()
 
     def read() -> None:
         if not os.read(0, 4096):
-            loop.remove_reader(0)
-            gone.set()
+            # The first was killed: so are we, that the ports and the spool are free when it is started again.
+            os._exit(1)
 
     loop.add_reader(0, read)
-    try:
-        while not gone.is_set():
+    while True:
+        with contextlib.suppress(BrokenPipeError):
             os.write(1, json.dumps(figures()).encode() + b"\n")
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(REPORT_SECONDS):
-                    await gone.wait()
-    except BrokenPipeError:
-        pass
-    finally:
-        loop.remove_reader(0)
-    stop()
+        await asyncio.sleep(REPORT_SECONDS)

@@ -94,7 +94,8 @@ class Listener:
 
     `listens` is where; `serve` makes the Connection for each client; `refusal` is what one client too many is
     told before it is closed. `tls` is for connections that upgrade; a renewed certificate is a new value there,
-    used from the next upgrade on. With `share_ports` several processes may listen on the same ports.
+    used from the next upgrade on. With `share_ports` several processes may listen on the same ports; the first of
+    them, `claim_ports`, makes sure that no stranger does.
     """
 
     def __init__(
@@ -107,6 +108,7 @@ class Listener:
         refusal: bytes,
         tls: ssl.SSLContext | None = None,
         share_ports: bool = False,
+        claim_ports: bool = False,
     ) -> None:
         self.name = name
         self.refusal = refusal
@@ -115,6 +117,7 @@ class Listener:
         self._serve = serve
         self._limits = limits or ConnectionLimits()
         self._share_ports = share_ports
+        self._claim_ports = claim_ports
         self._servers: list[asyncio.Server] = []
         self._addresses: tuple[tuple[str, int], ...] = ()
         self._connections: set[Connection] = set()
@@ -141,7 +144,11 @@ class Listener:
         """Listen on every address. Raises ConfigurationError, and then listens on none."""
         sockets: list[socket.socket] = []
         try:
-            sockets.extend(self._bind(listen) for listen in self._listens)
+            if self._share_ports and self._claim_ports:
+                # Shared ports are shared with whoever asks, also with another server: one that is not is refused.
+                for listen in self._listens:
+                    self._bind(listen, shared=False).close()
+            sockets.extend(self._bind(listen, shared=self._share_ports) for listen in self._listens)
             loop = asyncio.get_running_loop()
             for sock in sockets:
                 server = await loop.create_server(lambda: self._serve(self), sock=sock, backlog=BACKLOG)
@@ -210,13 +217,13 @@ class Listener:
                     await self._empty.wait()
         return not self._connections
 
-    def _bind(self, listen: Listen) -> socket.socket:
+    def _bind(self, listen: Listen, *, shared: bool) -> socket.socket:
         host, _, zone = listen.host.partition("%")
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         sock = socket.socket(family, socket.SOCK_STREAM)
         try:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if self._share_ports:
+            if shared:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             if family == socket.AF_INET6:
                 # 0.0.0.0 and :: stand side by side, and an IPv4 client never comes as ::ffff:10.0.0.7.
