@@ -9,7 +9,7 @@ LAST_RETRY = 60.0  # the longest pause: a server that comes back is found within
 FIRST_RETRY_REFUSED = 30.0  # a refusal needs somebody to act; asking fast helps nobody
 LAST_RETRY_REFUSED = 900.0
 JITTER = 0.1  # renewals lie at half the lifetime, give or take this part of it
-SHORTEST_RENEWAL = 1.0  # however short a lifetime the server gives
+SHORTEST_RENEWAL = 0.25  # seconds, however short a lifetime the server gives
 
 
 @dataclass(slots=True)

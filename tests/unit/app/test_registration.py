@@ -89,12 +89,12 @@ def test_the_rules_are_those_of_the_settings(tmp_path: Path) -> None:
     rules = rules_of(
         settings(
             tmp_path,
-            'domain = "Lab.lan"\n[registrar]\npolicy = "claim"\nnetworks = ["10.0.0.0/8"]\nlifetime = "4s"\n'
+            'domain = "Lab.lan"\n[registrar]\npolicy = "claim"\nnetworks = ["10.0.0.0/8"]\nlifetime = "500ms"\n'
             "[delivery]\nendpoint_ports = [25, 2525]",
         )
     )
     assert (rules.domain, rules.claim, rules.endpoint_ports) == ("lab.lan", True, (25, 2525))
-    assert (rules.lifetime, rules.min_lifetime) == (timedelta(seconds=4), timedelta(seconds=4))
+    assert (rules.lifetime, rules.min_lifetime) == (timedelta(seconds=0.5), timedelta(seconds=0.5))
     assert [str(network) for network in rules.networks] == ["10.0.0.0/8"]
 
 
