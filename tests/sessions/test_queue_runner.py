@@ -14,6 +14,8 @@ from tests.queue_bench import CONTENT, QUICK, QueueBench, address, queue_bench
 
 from lanpost.app import queue_runner
 from lanpost.errors import DeliveryError, StoreFull
+from lanpost.model.address import MailAddress
+from lanpost.model.binding import Entry
 from lanpost.model.delivery import Outcome
 from lanpost.model.endpoint import Endpoint
 from lanpost.model.envelope import Envelope, Recipient
@@ -362,6 +364,27 @@ async def test_an_attempt_of_receptions_that_failed_is_made_again(bench: QueueBe
 
 
 # Starting, stopping, the administrator.
+
+
+async def test_a_bug_amid_an_attempt_leaves_nobody_busy_for_ever(
+    bench: QueueBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queue_runner, "ROUTE_AGE", 0.0)  # asked once more when its turn comes
+    monkeypatch.setattr(queue_runner, "REPORT_PAUSE", 0.01)
+    await bench.bind("fax1", "10.0.0.7:25")
+    look_up = bench.chart.look_up
+
+    async def fail_at_the_second(address: MailAddress) -> Entry | None:
+        if bench.chart.inquiries == 1:
+            bench.chart.inquiries += 1
+            raise ZeroDivisionError
+        return await look_up(address)
+
+    monkeypatch.setattr(bench.chart, "look_up", fail_at_the_second)
+    await bench.accept("fax1")
+    await bench.empty()
+    assert (await bench.sender.next()).to == ["fax1"]
+    assert bench.chart.inquiries > 2
 
 
 async def test_a_restart_resumes_exactly_what_was_there(bench: QueueBench) -> None:

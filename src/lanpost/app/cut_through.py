@@ -14,11 +14,13 @@ from lanpost.model.delivery import Outcome, Route
 from lanpost.model.endpoint import Endpoint
 from lanpost.model.envelope import Envelope, Recipient
 from lanpost.model.reply import Reply
+from lanpost.service.delivery import outcomes_of
 from lanpost.service.ports import Sender
 
 log = structlog.get_logger()
 
 MAX_ENDPOINTS = 20  # at once for one mail; the recipients of further ones get theirs from the spool
+NO_VERDICT = Reply(451, "4.3.0", "the attempt ended without a verdict")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,17 +33,22 @@ class Attempt:
     task: asyncio.Task[Sequence[Outcome]]
 
     def outcomes(self) -> Sequence[Outcome]:
-        """What an attempt that is over means for each recipient; whatever ended it oddly is temporary."""
+        """What an attempt that is over means: one for each recipient; whatever ended it oddly is temporary."""
         if self.task.cancelled():
-            said = Reply(451, "4.3.2", "the attempt was broken off")
-        elif isinstance(error := self.task.exception(), DeliveryError):
-            said = Reply(550 if error.permanent else 451, error.status, str(error))
-        elif error is not None:
+            return self._all(Reply(451, "4.3.2", "the attempt was broken off"))
+        error = self.task.exception()
+        if isinstance(error, DeliveryError):
+            return outcomes_of(error, self.recipients, self.endpoint)
+        if error is not None:
             log.error("attempt failed unexpectedly", endpoint=str(self.endpoint), exc_info=error)
-            said = Reply(451, "4.3.0", f"internal error: {type(error).__name__}")
-        else:
-            return self.task.result()
-        return self._all(said)
+            return self._all(Reply(451, "4.3.0", f"internal error: {type(error).__name__}"))
+        outcomes = self.task.result()
+        if len(outcomes) == len(self.recipients):
+            return outcomes
+        # A sender's bug, and no reason to leave a recipient without an outcome: he would be waited for for ever.
+        log.error("attempt told of other recipients than it was for", endpoint=str(self.endpoint))
+        told = {outcome.recipient: outcome for outcome in outcomes}
+        return [told.get(outcome.recipient, outcome) for outcome in self._all(NO_VERDICT)]
 
     def give_up(self) -> None:
         """Drop the connection; how the attempt ends interests nobody any more."""
@@ -56,7 +63,7 @@ class Attempt:
     def when_over(self, told: Callable[[Attempt], object]) -> None:
         self.task.add_done_callback(lambda _: told(self))
 
-    def _all(self, said: Reply) -> Sequence[Outcome]:
+    def _all(self, said: Reply) -> list[Outcome]:
         return [Outcome.of(recipient, said, self.endpoint) for recipient in self.recipients]
 
 

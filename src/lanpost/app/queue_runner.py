@@ -291,6 +291,12 @@ class QueueRunner:
         try:
             members = await self._still_there(job)
             results = await self._try(job, members) if members else ()
+        except Exception:
+            # Our own bug, and no reason to leave recipients busy for ever: those still with the job go later.
+            log.exception("queue: internal error", mail=job.entry.mail.id)
+            left = [slot.queued.recipient for slot, _ in job.members if self._jobs.get(slot) is job]
+            self._waiting.postpone(job.entry, left, self._now() + REPORT_PAUSE)
+            results = ()
         finally:
             self._lanes.leave(job.destination)
             self._release(job)

@@ -28,6 +28,7 @@ from lanpost.model.delivery import Outcome, Route, Verdict, Way
 from lanpost.model.envelope import Client, Envelope, Recipient
 from lanpost.model.queued import QueuedMail, QueuedRecipient, Waiting
 from lanpost.model.reply import Reply
+from lanpost.service.delivery import mailbox_failure
 from lanpost.service.inquiry import Router
 from lanpost.service.ports import Clock, Mailboxes, MailTransaction, Sender, Spool
 
@@ -229,10 +230,8 @@ class Transaction:
     async def _mailbox_outcome(self, recipient: Recipient, done: Future[None]) -> Outcome:
         try:
             await asyncio.wrap_future(done)
-        except StoreFull as error:
-            return Outcome(recipient, Verdict.DEFERRED, Reply(452, "4.2.2", str(error)))
         except StoreError as error:
-            return Outcome(recipient, Verdict.DEFERRED, Reply(451, "4.2.0", str(error)))
+            return mailbox_failure(recipient, error)
         self._reception.counters.to_mailbox += 1
         return Outcome(recipient, Verdict.DELIVERED, reply.OK)
 
@@ -267,10 +266,11 @@ class Transaction:
 
     def _settle_late(self, content: GrowingContent, late: list[Attempt], attempt: Attempt) -> None:
         """An attempt that outlived the answer is over: the queue is told, so that nothing is sent twice."""
+        # First of all: whatever else failed here, its recipients would be waited for for ever.
+        self._reception.queue.settle(self._id, attempt.outcomes())
         late.remove(attempt)
         if not late:
             content.close()
-        self._reception.queue.settle(self._id, attempt.outcomes())
 
     def _to_spool(self, content: GrowingContent, delivered: set[MailAddress]) -> QueuedMail:
         now = self._reception.clock().timestamp()

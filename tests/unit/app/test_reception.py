@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from lanpost.app.growing_content import ContentFolder
+from lanpost.app.growing_content import ContentFolder, GrowingContent
 from lanpost.app.reception import Reception, ReceptionRules, Transaction
 from lanpost.errors import ChartUnavailable, ContentAborted, DeliveryError
 from lanpost.model.address import MailAddress
@@ -44,6 +44,7 @@ class Endpoints:
         self.started: dict[str, asyncio.Event] = {}
         self.aborted: list[str] = []
         self.silent: set[str] = set()  # never asks for content
+        self.forgetful: set[str] = set()  # tells of nobody
 
     async def send(self, endpoint: Endpoint, envelope: Envelope, content: ContentReader) -> Sequence[Outcome]:
         name = endpoint.host
@@ -61,6 +62,8 @@ class Endpoints:
         if isinstance(does, Exception):
             raise does
         said = does if isinstance(does, Reply) else await does
+        if name in self.forgetful:
+            return []
         return [Outcome.of(recipient, said, endpoint) for recipient in envelope.recipients]
 
     async def close(self) -> None: ...
@@ -219,6 +222,37 @@ async def test_an_attempt_slower_than_the_sender_s_patience_goes_on_and_is_recko
     (outcome,) = await office.queue.settled.get()
     assert outcome.verdict is Verdict.DELIVERED
     assert office.content.in_memory == 0
+
+
+@pytest.mark.parametrize("end", ["no outcomes", "a bug", "cancelled", "content cannot be closed"])
+async def test_however_an_attempt_ends_the_queue_is_told_of_each_recipient(
+    office: Office, end: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    verdict: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+    office.endpoints.behaviour["10.0.0.1"] = verdict
+    assert (await hand_in(office, "fax1", "fax3", cut_through_timeout=0.0)).code == 250
+    told: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context["message"]))
+    if end == "content cannot be closed":
+
+        def fail(self: GrowingContent) -> None:
+            raise OSError("disk")
+
+        monkeypatch.setattr(GrowingContent, "close", fail)
+        verdict.set_result(OK)
+    elif end == "a bug":
+        verdict.set_exception(ZeroDivisionError())
+    elif end == "cancelled":
+        verdict.cancel()
+    else:
+        office.endpoints.forgetful.add("10.0.0.1")
+        verdict.set_result(OK)
+    async with asyncio.timeout(10):
+        outcomes = await office.queue.settled.get()
+    assert {outcome.recipient.address for outcome in outcomes} == {address("fax1"), address("fax3")}
+    delivered = end == "content cannot be closed"
+    assert {outcome.verdict for outcome in outcomes} == {Verdict.DELIVERED if delivered else Verdict.DEFERRED}
+    assert bool(told) == delivered
 
 
 async def test_an_attempt_that_has_not_begun_in_time_is_broken_off(office: Office) -> None:
