@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 from tests.queue_bench import QueueBench, address, queue_bench
-from tests.sessions.scripted_endpoint import CHUNKING, DROP, ScriptedEndpoint
+from tests.sessions.scripted_endpoint import CHUNKING, DROP, PIPELINING, PLAIN, ScriptedEndpoint
 
 from lanpost.content.dots import stuffed, unstuffed
 from lanpost.model.endpoint import Endpoint
+from lanpost.model.envelope import Recipient
 from lanpost.net.smtp_out import SmtpSender
 from lanpost.service.schedule import Schedule
 
@@ -106,3 +107,33 @@ async def test_a_failure_report_reaches_the_senders_terminal(bench: QueueBench) 
         assert report.sender.startswith(b"<>")
         assert f"{printer.at} said: 550 5.2.1 paper is out for good".encode() in report.content
         assert address("scanner").local.encode() in report.recipients[0]
+
+
+async def test_who_asked_to_hear_of_success_is_told_when_the_endpoint_will_not_tell(bench: QueueBench) -> None:
+    async with (
+        ScriptedEndpoint(offers=PLAIN).listening() as fax,
+        ScriptedEndpoint().listening() as scanner,
+    ):
+        await bench.bind("fax1", str(fax.at))
+        await bench.bind("scanner", str(scanner.at))
+        asked = Recipient(address("fax1"), frozenset({"SUCCESS"}))
+        bench.queue.accept(await bench.put(asked, sender="scanner@office.lan", content=CONTENT))
+        await bench.empty()
+        assert len(fax.mails) == 1
+        (report,) = scanner.mails
+        assert b"\r\nAction: relayed\r\nStatus: 2.0.0\r\n" in report.content
+        assert b"NOTIFY" not in b"".join(fax.commands)
+
+
+async def test_an_endpoint_that_reports_is_told_what_to_report_and_we_are_silent(bench: QueueBench) -> None:
+    async with (
+        ScriptedEndpoint(offers=PIPELINING).listening() as other,
+        ScriptedEndpoint().listening() as scanner,
+    ):
+        await bench.bind("fax1", str(other.at))
+        await bench.bind("scanner", str(scanner.at))
+        asked = Recipient(address("fax1"), frozenset({"SUCCESS", "FAILURE"}), "rfc822;Fax1@office.lan")
+        bench.queue.accept(await bench.put(asked, sender="scanner@office.lan", content=CONTENT))
+        await bench.empty()
+        assert b"RCPT TO:<fax1@office.lan> NOTIFY=FAILURE,SUCCESS ORCPT=rfc822;Fax1@office.lan" in other.commands
+        assert scanner.mails == []

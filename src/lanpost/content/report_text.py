@@ -42,6 +42,7 @@ class Action(StrEnum):
     FAILED = "failed"
     DELAYED = "delayed"
     DELIVERED = "delivered"
+    RELAYED = "relayed"  # taken by an endpoint that will not report what became of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,7 @@ def subject(action: Action, notices: Sequence[Notice]) -> str:
         Action.FAILED: "Mail not delivered",
         Action.DELAYED: "Mail delayed, still trying",
         Action.DELIVERED: "Mail delivered",
+        Action.RELAYED: "Mail handed on",
     }[action]
     more = f" and {len(notices) - 1} more" if len(notices) > 1 else ""
     return f"{what}: {notices[0].recipient.address}{more}"
@@ -85,6 +87,8 @@ def explanation(
         Action.DELAYED: "has not been delivered yet to the following address. It is still being tried:\r\n"
         "you need not send it again.",
         Action.DELIVERED: "has been delivered to the following address.",
+        Action.RELAYED: "has been handed on for the following address. What took it sends no delivery reports:\r\n"
+        "you will hear no more of it.",
     }[action]
     if len(notices) > 1:
         opening = opening.replace("address", "addresses")
@@ -119,6 +123,8 @@ def _words(notice: Notice) -> list[str]:
     said = printable(str(notice.reply))
     if notice.action is Action.DELIVERED:
         return ["    It is in the recipient's mailbox."]
+    if notice.action is Action.RELAYED:
+        return [f"    {notice.endpoint} has taken it, and said: {said}"]
     lines = [f"    {notice.endpoint} said: {said}" if notice.endpoint else f"    {said}"]
     if notice.expired:
         lines.append("    It was tried until its time was up.")

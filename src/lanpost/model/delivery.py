@@ -49,9 +49,12 @@ class Outcome:
     verdict: Verdict
     reply: Reply  # the endpoint's words, or ours where it said none
     endpoint: Endpoint | None = None
+    reports: bool = False  # it offers DSN, so what is to be reported from there on is its duty (RFC 3461 §5.2.2)
 
     @staticmethod
-    def of(recipient: Recipient, reply: Reply, endpoint: Endpoint | None = None) -> Outcome:
+    def of(
+        recipient: Recipient, reply: Reply, endpoint: Endpoint | None = None, *, reports: bool = False
+    ) -> Outcome:
         """The outcome that a final reply means (RFC 5321 §4.2.1)."""
         if reply.is_positive:
             verdict = Verdict.DELIVERED
@@ -59,4 +62,4 @@ class Outcome:
             verdict = Verdict.FAILED
         else:
             verdict = Verdict.DEFERRED
-        return Outcome(recipient, verdict, reply, endpoint)
+        return Outcome(recipient, verdict, reply, endpoint, reports)

@@ -76,8 +76,9 @@ class SmtpSender:
             self._pool.give_back(connection)
             if may_be_stale and _never_answered(session):
                 continue  # 421 in place of an answer to MAIL: it had been idle too long for the endpoint
+            reports = "DSN" in session.extensions
             return [
-                Outcome.of(recipient, reply, endpoint)
+                Outcome.of(recipient, reply, endpoint, reports=reports)
                 for recipient, reply in zip(envelope.recipients, replies, strict=True)
             ]
         raise AssertionError("the last attempt is never taken for stale")

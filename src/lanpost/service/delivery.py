@@ -29,7 +29,7 @@ class Result:
     outcome: Outcome
     held: bool = False  # it waits for the terminal's registration, not for a time
     soon: bool = False  # nothing is known against the endpoint: try again without a long pause
-    final: bool = False  # delivered into a mailbox here: nobody further on will report success
+    final: bool = False  # delivered into a mailbox here: there is no further on
     registered: float | None = None  # when the terminal last said where it is, seconds since the epoch
 
 
@@ -69,8 +69,7 @@ def _settle_one(
 ) -> tuple[QueuedRecipient | None, Notice | None]:
     recipient, outcome = queued.recipient, result.outcome
     if outcome.verdict is Verdict.DELIVERED:
-        wanted = result.final and "SUCCESS" in recipient.notify
-        return None, Notice(Action.DELIVERED, recipient, outcome.reply, outcome.endpoint) if wanted else None
+        return None, _success(result) if "SUCCESS" in recipient.notify else None
     expired = outcome.verdict is Verdict.DEFERRED and schedule.is_expired(now, mail.arrived)
     if outcome.verdict is Verdict.FAILED or expired:
         notice = Notice(Action.FAILED, recipient, outcome.reply, outcome.endpoint, expired=expired)
@@ -95,6 +94,15 @@ def _settle_one(
     retry_until = schedule.expiry(mail.arrived)
     notice = Notice(Action.DELAYED, recipient, outcome.reply, outcome.endpoint, retry_until=retry_until)
     return kept, notice if tell else None
+
+
+def _success(result: Result) -> Notice | None:
+    """What is told of a mail that was taken; None: whoever took it tells (RFC 3461 §5.2.2)."""
+    outcome = result.outcome
+    if outcome.reports:
+        return None
+    action = Action.DELIVERED if result.final else Action.RELAYED
+    return Notice(action, outcome.recipient, outcome.reply, outcome.endpoint)
 
 
 def result_of_route(recipient: Recipient, route: Route) -> Result:

@@ -137,6 +137,17 @@ def test_a_success_is_told_as_such() -> None:
     assert "Remote-MTA" not in found
 
 
+def test_a_mail_handed_on_to_who_reports_nothing_is_told_as_such() -> None:
+    made, _ = make(notice(Action.RELAYED, reply=Reply(250, "2.6.0", "printed")))
+    text = b"".join(made.content)
+    assert b"\r\nSubject: Mail handed on: fax1@office.lan\r\n" in text
+    assert b"10.0.0.7:25 has taken it, and said: 250 2.6.0 printed" in text
+    about = fields(made)[1]
+    assert ("Action", "relayed") in about
+    assert ("Status", "2.6.0") in about
+    assert ("Remote-MTA", "dns; [10.0.0.7]") in about
+
+
 def test_waiting_too_long_has_its_own_status() -> None:
     made, _ = make(notice(reply=Reply(450, "4.4.1", "not registered"), endpoint=None, expired=True))
     assert dict(fields(made)[1])["Status"] == "4.4.7"

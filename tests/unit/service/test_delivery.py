@@ -70,12 +70,21 @@ def test_the_null_sender_is_never_told(reply: Reply) -> None:
     assert not found.mail.recipients
 
 
-def test_success_is_told_only_of_a_mailbox_here_and_only_when_asked_for() -> None:
+def test_success_in_a_mailbox_here_is_told_only_when_asked_for() -> None:
     asked, not_asked = recipient("x", "SUCCESS"), recipient("y")
     results = [of(asked, OK, final=True), of(not_asked, OK, final=True)]
     found = settle(mail(asked, not_asked), results, 1.0, SCHEDULE, 0.5)
     assert [(notice.action, notice.recipient) for notice in found.notices] == [(Action.DELIVERED, asked)]
-    assert not settle(mail(asked), [of(asked, OK)], 1.0, SCHEDULE, 0.5).notices
+
+
+@pytest.mark.parametrize("notify", ["SUCCESS", "FAILURE", "NEVER", ""])
+@pytest.mark.parametrize("reports", [False, True])
+def test_of_an_endpoint_that_sends_no_reports_it_is_told_that_it_has_the_mail(notify: str, reports: bool) -> None:
+    who = recipient("x", *filter(None, [notify]))
+    result = Result(Outcome.of(who, OK, AT, reports=reports))
+    notices = settle(mail(who), [result], 1.0, SCHEDULE, 0.5).notices
+    wanted = notify == "SUCCESS" and not reports
+    assert [(each.action, each.endpoint) for each in notices] == ([(Action.RELAYED, AT)] if wanted else [])
 
 
 def test_delay_is_told_once() -> None:
