@@ -2,6 +2,7 @@
 # make test   everything the tests need, then all of them
 # make check  format, lint, types
 # make bench  the benchmarks, beside their peers
+# make docs   docs/cli.md and docs/states.md anew, from the code
 # make lock   pin the dependencies anew (needs network)
 
 SHELL := /bin/bash
@@ -11,7 +12,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: run test check format bench lock clean debian
+.PHONY: run test check format bench docs lock clean debian
 
 run: .make/run
 	$(BIN)/lanpost demo $(ARGS)
@@ -30,6 +31,10 @@ format: .make/test
 
 bench: .make/test debian
 	$(BIN)/python -m bench $(ARGS)
+
+docs: .make/run
+	$(BIN)/python scripts/make-cli-docs > .make/cli.md && mv .make/cli.md docs/cli.md
+	$(BIN)/python scripts/make-state-docs > .make/states.md && mv .make/states.md docs/states.md
 
 debian:
 	scripts/install-peers

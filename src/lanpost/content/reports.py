@@ -1,4 +1,4 @@
-"""Delivery status notifications: failure, delay, success (RFC 3461, 3462/6522, 3464; RFC 6533 beyond ASCII).
+"""Delivery status notifications: failure, delay, success (RFC 3461, RFC 6522, RFC 3464; RFC 6533 beyond ASCII).
 
 Pure. What is returned of the original is bounded, whatever its size; the null sender never gets a report.
 """
