@@ -175,7 +175,7 @@ class QueueRunner:
     # Running.
 
     async def run(self) -> None:
-        """Until `drain`, or cancelled: attempts are then broken off, and made again after the next start."""
+        """Until `rest` or `drain`; cancelled, attempts are broken off, and made again after the next start."""
         watching = asyncio.create_task(watch_registrations(self._chart, self._look_at_held, self._registered))
         loop = asyncio.get_running_loop()
         try:
@@ -202,10 +202,14 @@ class QueueRunner:
             if not self._stopping:
                 await self._break_off()
 
-    async def drain(self, seconds: float) -> None:
-        """Begin nothing new; leave what is under way so long to finish, then break it off. `run` ends."""
+    def rest(self) -> None:
+        """Begin nothing new; what is under way goes on, and can be settled. `run` ends."""
         self._stopping = True
         self._look.set()
+
+    async def drain(self, seconds: float) -> None:
+        """Begin nothing new; leave what is under way so long to finish, then break it off. `run` ends."""
+        self.rest()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=seconds)
         await self._break_off()

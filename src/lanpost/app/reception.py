@@ -9,11 +9,10 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import chain
 from typing import Protocol
 
 import structlog
@@ -96,6 +95,7 @@ class Reception:
         self._authenticate = authenticate
         self._has_room = has_room
         self._may_relay: dict[str, bool] = {}
+        self._late: set[asyncio.Task[Sequence[Outcome]]] = set()  # attempts that have outlived their answer
 
     async def authenticate(self, client: Client, login: str, password: str) -> Reply:
         return await self._authenticate(client, login, password)
@@ -105,6 +105,17 @@ class Reception:
             log.error("no room for mail", client=client.host, remedy="free space on the disk of the data folder")
             return reply.STORAGE_FULL
         return Transaction(self, client, envelope, may_relay=bool(client.login) or self._from_inside(client.host))
+
+    def go_on_behind(self, attempt: Attempt, told: Callable[[Attempt], object]) -> None:
+        """An attempt outlives the answer to its sender; `told` of its end."""
+        self._late.add(attempt.task)
+        attempt.when_over(told)
+        attempt.task.add_done_callback(self._late.discard)
+
+    async def drain(self, seconds: float) -> None:
+        """Leave attempts that have outlived their answer so long to finish: ended now, they would be made again."""
+        if self._late:
+            await asyncio.wait(self._late, timeout=seconds)
 
     def _from_inside(self, host: str) -> bool:
         known = self._may_relay.get(host)
@@ -221,15 +232,12 @@ class Transaction:
         self._content.close()
 
     def _deliver_to_mailboxes(self, content: GrowingContent) -> list[tuple[Recipient, Future[None]]]:
+        head = trace.return_path(self._envelope.sender)
         return [
-            (recipient, self._reception.mailboxes.deliver(route.mailbox, self._final(content)))
+            (recipient, self._reception.mailboxes.deliver(route.mailbox, _final(head, content.chunks())))
             for recipient, route in self._routes.values()
             if route.mailbox is not None and "SUCCESS" not in recipient.notify
         ]
-
-    def _final(self, content: GrowingContent) -> Iterator[bytes]:
-        """The content as final delivery stores it: `Return-Path:` on top, dots unstuffed."""
-        return chain((trace.return_path(self._envelope.sender),), unstuffed(content.chunks()))
 
     async def _mailbox_outcome(self, recipient: Recipient, done: Future[None]) -> Outcome:
         try:
@@ -265,7 +273,7 @@ class Transaction:
         if known:
             self._reception.queue.settle(mail.id, known)
         for attempt in late:
-            attempt.when_over(partial(self._settle_late, content, late))
+            self._reception.go_on_behind(attempt, partial(self._settle_late, content, late))
         return Reply(250, "2.0.0", f"Ok: queued as {self._id}")
 
     def _settle_late(self, content: GrowingContent, late: list[Attempt], attempt: Attempt) -> None:
@@ -306,3 +314,9 @@ class Transaction:
             reply=str(answer),
             seconds=round(time.monotonic() - self._started, 4),
         )
+
+
+def _final(head: bytes, chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """The content as final delivery stores it: `Return-Path:` on top, dots unstuffed."""
+    yield head
+    yield from unstuffed(chunks)

@@ -8,6 +8,7 @@ import socket
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack, suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -55,7 +56,8 @@ from lanpost.wire.smtp_events import SmtpLimits, SmtpTerms
 log = structlog.get_logger()
 
 BUSY_TRIES, BUSY_SECONDS = 25, 0.2
-DRAIN_SECONDS = 15.0  # for mails half received or half sent when we stop
+DRAIN_SECONDS = 15.0  # for mails half received when we stop, and then for mails half sent
+SETTLE_SECONDS = 1.0  # to write down what became of the latter
 # What a running server takes over from a changed file, tables and keys; the rest waits for the next start.
 RELOADED = (
     "relay",
@@ -115,14 +117,19 @@ class Server:
                 await self._stop.wait()
                 readiness.notify("STOPPING=1")
                 log.info("stopping", clients=sum(listener.count for listener in self._listeners), **self._label())
-                await asyncio.gather(
-                    self._workers.stop(), *(listener.drain(DRAIN_SECONDS) for listener in self._listeners)
-                )
-                await self._queue.drain(DRAIN_SECONDS)
+                await asyncio.gather(self._workers.stop(), self._drain())
                 await queue
                 for duty in beside:
                     duty.cancel()
         log.info("stopped", **self._label())
+
+    async def _drain(self) -> None:
+        """Finish what is half received, then what is half sent, be it reception's or the queue's."""
+        await asyncio.gather(*(listener.drain(DRAIN_SECONDS) for listener in self._listeners))
+        self._queue.rest()
+        give_up = time.monotonic() + DRAIN_SECONDS
+        await self._reception.drain(DRAIN_SECONDS)
+        await self._queue.drain(max(give_up - time.monotonic(), SETTLE_SECONDS))
 
     async def _open(self, stack: AsyncExitStack) -> None:
         """Everything that stores, decides and sends; nothing comes in yet."""
@@ -319,13 +326,27 @@ class Server:
             for key in changed_keys(self._settings, fresh)
             if key not in RELOADED and key.partition(".")[0] not in RELOADED
         ]
-        configure(fresh.log)
-        self._router.rules = router(fresh, self._chart, self._mailboxes).rules
-        self._reception.rules = _reception_rules(fresh, self._hostname)
+        # Nothing but what can change while running: half of a new domain would be worse than none of it.
+        taken = _taken_over(self._settings, fresh)
+        configure(taken.log)
+        self._router.rules = router(taken, self._chart, self._mailboxes).rules
+        self._reception.rules = _reception_rules(taken, self._hostname)
         if self._registration is not None:
-            self._registration.reload(fresh)
+            self._registration.reload(taken)
         self._workers.signal(signal.SIGHUP)
         log.info("settings reloaded", at_next_start=waiting, **self._label())
+
+
+def _taken_over(old: Settings, fresh: Settings) -> Settings:
+    """The old settings with the new values of RELOADED."""
+    taken = old
+    for key in RELOADED:
+        table, _, name = key.partition(".")
+        value = getattr(fresh, table)
+        if name:
+            value = replace(getattr(taken, table), **{name: getattr(value, name)})
+        taken = replace(taken, **{table: value})
+    return taken
 
 
 def _reception_rules(settings: Settings, hostname: str) -> ReceptionRules:
