@@ -1,9 +1,10 @@
-"""Opens the chart that the settings name. A new kind of store adds its scheme to OPENERS."""
+"""Opens the chart that the settings name. A new kind of store adds its scheme to KINDS."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 from lanpost.app.settings import Settings
 from lanpost.app.threaded_chart import ThreadedChart
@@ -12,19 +13,42 @@ from lanpost.service.ports import Chart
 from lanpost.store.chart_sqlite import SqliteChart
 
 
+class _Kind(NamedTuple):
+    """`problem` with what follows the scheme, and its remedy, or ""; `open` where there is none."""
+
+    problem: Callable[[str], str]
+    open: Callable[[Settings, str], Chart]
+
+
+def _sqlite_path(rest: str) -> str:
+    return rest.removeprefix("//") if rest.startswith("///") else rest  # sqlite:///x is sqlite:/x
+
+
+def _sqlite_problem(rest: str) -> str:
+    path = _sqlite_path(rest)
+    return "" if path and not path.startswith("//") else "write sqlite:FILE, relative to `data`, or sqlite:/PATH"
+
+
 def _open_sqlite(settings: Settings, rest: str) -> Chart:
-    path = rest.removeprefix("//") if rest.startswith("///") else rest  # sqlite:///x is sqlite:/x
-    if not path or path.startswith("//"):
-        raise ConfigurationError(
-            f"chart.url = {settings.chart.url!r}: write sqlite:FILE, relative to `data`, or sqlite:/PATH"
-        )
     try:
-        return ThreadedChart(SqliteChart(settings.data / Path(path)))
+        return ThreadedChart(SqliteChart(settings.data / Path(_sqlite_path(rest))))
     except StoreError as error:
         raise ChartUnavailable(str(error)) from error
 
 
-OPENERS: dict[str, Callable[[Settings, str], Chart]] = {"sqlite": _open_sqlite}
+KINDS = {"sqlite": _Kind(_sqlite_problem, _open_sqlite)}
+
+
+def url_problem(url: str) -> str:
+    """What is wrong with a `chart.url`, and the remedy; "" where nothing is. Opens nothing."""
+    scheme, colon, rest = url.partition(":")
+    kind = KINDS.get(scheme.lower())
+    if kind is None or not colon:
+        known = ", ".join(f"{name}:" for name in KINDS)
+        problem = f"no such kind of chart; there is {known} as in sqlite:chart.sqlite3"
+    else:
+        problem = kind.problem(rest)
+    return f"chart.url = {url!r}: {problem}" if problem else ""
 
 
 def open_chart(settings: Settings) -> Chart:
@@ -32,12 +56,7 @@ def open_chart(settings: Settings) -> Chart:
 
     Raises ConfigurationError for a URL that cannot be used, ChartUnavailable where the chart cannot.
     """
-    scheme, colon, rest = settings.chart.url.partition(":")
-    opener = OPENERS.get(scheme.lower())
-    if opener is None or not colon:
-        known = ", ".join(f"{name}:" for name in OPENERS)
-        raise ConfigurationError(
-            f"{settings.file or 'built-in settings'}: chart.url = {settings.chart.url!r}:"
-            f" no such kind of chart; there is {known} as in sqlite:chart.sqlite3"
-        )
-    return opener(settings, rest)
+    if problem := url_problem(settings.chart.url):
+        raise ConfigurationError(f"{settings.file or 'built-in settings'}: {problem}")
+    scheme, _, rest = settings.chart.url.partition(":")
+    return KINDS[scheme.lower()].open(settings, rest)

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from lanpost.app.charts import url_problem
 from lanpost.app.settings import Network, Settings
 from lanpost.app.workers import worker_count
 from lanpost.errors import InvalidValue
@@ -23,6 +24,8 @@ def problems(settings: Settings) -> Iterator[str]:
     yield from _fallback(settings)
     yield from _data(settings.data)
     yield from _ports(settings)
+    if problem := url_problem(settings.chart.url):
+        yield problem
 
 
 def _open_relay(settings: Settings) -> Iterator[str]:
