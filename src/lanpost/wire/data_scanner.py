@@ -8,6 +8,8 @@ from __future__ import annotations
 
 END_OF_DATA = b"\r\n.\r\n"  # and nothing else (RFC 5321 §4.1.1.4)
 
+FEW_DOTS = 64  # looked at one by one, at the speed of memchr; where there are more, whole patterns are searched for
+
 # What a chunk may end with and only the next one can tell the meaning of; longest first.
 _OPEN_ENDS_DATA = (b"\r\n.\r", b"\r\n.", b"\r\n", b"\r", b"\n")
 _OPEN_ENDS_BDAT = (b"\r\n", b"\r", b"\n")
@@ -64,7 +66,13 @@ class DataScanner:
         skip, self._skip = self._skip, 0
         self.size += stop - skip
         dot = joined.find(b".", 0, stop)
-        if dot >= 0:  # attachments in base64 have none
+        for _ in range(FEW_DOTS):  # those of a header; attachments in base64 have none
+            if dot < 0:
+                return joined[skip:stop]
+            if dot and joined[dot - 1] in b"\r\n":
+                break
+            dot = joined.find(b".", dot + 1, stop)
+        if dot >= 0:
             self._look_beside_dots(joined, max(dot - 2, 0), stop)
         return joined[skip:stop]
 
