@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain
 from typing import Protocol
 
 import structlog
@@ -232,12 +233,15 @@ class Transaction:
         self._content.close()
 
     def _deliver_to_mailboxes(self, content: GrowingContent) -> list[tuple[Recipient, Future[None]]]:
-        head = trace.return_path(self._envelope.sender)
         return [
-            (recipient, self._reception.mailboxes.deliver(route.mailbox, _final(head, content.chunks())))
+            (recipient, self._reception.mailboxes.deliver(route.mailbox, self._final(content)))
             for recipient, route in self._routes.values()
             if route.mailbox is not None and "SUCCESS" not in recipient.notify
         ]
+
+    def _final(self, content: GrowingContent) -> Iterator[bytes]:
+        """The content as final delivery stores it: `Return-Path:` on top, dots unstuffed."""
+        return chain((trace.return_path(self._envelope.sender),), unstuffed(content.chunks()))
 
     async def _mailbox_outcome(self, recipient: Recipient, done: Future[None]) -> Outcome:
         try:
@@ -314,9 +318,3 @@ class Transaction:
             reply=str(answer),
             seconds=round(time.monotonic() - self._started, 4),
         )
-
-
-def _final(head: bytes, chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """The content as final delivery stores it: `Return-Path:` on top, dots unstuffed."""
-    yield head
-    yield from unstuffed(chunks)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from datetime import datetime
 from email.utils import format_datetime
+from functools import lru_cache
 
 from lanpost.model.address import MailAddress
 from lanpost.model.envelope import Client
@@ -66,8 +67,13 @@ def received(
     for_whom = f"\r\n\tfor <{recipient}>" if recipient else ""
     return (
         f"Received: from {hello} ([{literal}])\r\n\tby {hostname} with {protocol} id {mail_id}{for_whom};"
-        f"\r\n\t{format_datetime(now)}\r\n"
+        f"\r\n\t{_date(now.replace(microsecond=0))}\r\n"
     ).encode()
+
+
+@lru_cache(maxsize=2)  # many mails come in one second
+def _date(second: datetime) -> str:
+    return format_datetime(second)
 
 
 def return_path(sender: MailAddress | None) -> bytes:

@@ -170,8 +170,15 @@ class SmtpConnection(asyncio.Protocol):
 
     async def _pass_on(self, content: ContentReader) -> None:
         """Content as it comes, no faster than the endpoint takes it; stops where the endpoint has enough."""
+        passed = 0
         while chunk := await content.read():
             if self._event is not None:
+                return
+            passed += len(chunk)
+            if passed == content.size_octets:
+                # The last chunk and the end of data leave in one write.
+                if self.session.state is State.CONTENT:
+                    self.session.write(chunk)
                 return
             await self._write(chunk)
 
