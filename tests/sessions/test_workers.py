@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -58,6 +60,18 @@ def test_commands_see_the_mail_of_every_process(two: Program) -> None:
         assert two.lanpost_json("queue", "show", mail_id)["id"] == mail_id
         two.lanpost("queue", "remove", mail_id)
     assert queued(two) == ids - gone
+
+
+def test_limits_are_those_of_the_whole_server(tmp_path: Path) -> None:
+    with Program(tmp_path, {"workers": 2, "limits": {"connections_per_client": 6}}) as program:
+        program.wait_until(lambda: '"ready"' in program.log(), "all processes")
+        with ExitStack() as stack:
+            greetings = []
+            for _ in range(40):
+                client = stack.enter_context(socket.create_connection(("127.0.0.1", program.ports["smtp"]), 10))
+                greetings.append(client.recv(3))
+    assert 3 <= greetings.count(b"220") <= 6
+    assert greetings[-1] == b"421"
 
 
 def test_a_killed_process_is_started_again_with_its_mail(two: Program) -> None:

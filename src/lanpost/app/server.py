@@ -157,7 +157,9 @@ class Server:
         ids = mail_ids(self._worker, now())
         self._queue = QueueRunner(
             QueueRules(
-                _schedule(settings), settings.delivery.connections, settings.delivery.connections_per_endpoint
+                _schedule(settings),
+                share(settings, settings.delivery.connections),
+                share(settings, settings.delivery.connections_per_endpoint),
             ),
             self._spool,
             self._router,
@@ -191,7 +193,9 @@ class Server:
 
     async def _listen(self, stack: AsyncExitStack) -> None:
         settings, tls = self._settings, self._certificates.context
-        limits = ConnectionLimits(settings.limits.connections, settings.limits.connections_per_client)
+        limits = ConnectionLimits(
+            share(settings, settings.limits.connections), share(settings, settings.limits.connections_per_client)
+        )
         pop3 = Pop3Service(
             authenticate=self._authenticator.verify_user,
             open_mailbox=self._mailboxes.open_session,
@@ -349,6 +353,11 @@ def _taken_over(old: Settings, fresh: Settings) -> Settings:
     return taken
 
 
+def share(settings: Settings, limit: int) -> int:
+    """One process's part of a limit that is for the whole server; rounded up, so never none."""
+    return -(-limit // max(1, settings.workers))
+
+
 def _reception_rules(settings: Settings, hostname: str) -> ReceptionRules:
     return ReceptionRules(
         hostname, settings.relay.networks, settings.delivery.cut_through, settings.delivery.cut_through_timeout
@@ -358,7 +367,11 @@ def _reception_rules(settings: Settings, hostname: str) -> ReceptionRules:
 def _sender_limits(settings: Settings) -> SenderLimits:
     delivery = settings.delivery
     return SenderLimits(
-        PoolLimits(delivery.connections, delivery.connections_per_endpoint, idle_seconds=delivery.idle),
+        PoolLimits(
+            share(settings, delivery.connections),
+            share(settings, delivery.connections_per_endpoint),
+            idle_seconds=delivery.idle,
+        ),
         Patience(connect=delivery.connect_timeout, reply=delivery.reply_timeout),
     )
 
