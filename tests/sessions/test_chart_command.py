@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -43,6 +44,23 @@ def run(config: Path, capsys: pytest.CaptureFixture[str]) -> Run:
 
 def start(*words: str, **options: int) -> subprocess.Popen[str]:
     return subprocess.Popen([sys.executable, "-m", "lanpost", *words], text=True, **options)  # type: ignore[call-overload,no-any-return]
+
+
+def test_a_mailbox_is_not_bound_and_a_terminal_gets_no_mailbox(
+    run: Run, monkeypatch: pytest.MonkeyPatch, config: Path
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("right horse\n"))
+    run("user", "add", "anna", "--password-stdin")
+    said = run("chart", "set", "Anna", "10.0.0.7", status=1)
+    assert "Anna@office.lan is a mailbox here" in said
+    assert "`lanpost user remove Anna@office.lan` first" in said
+    run("chart", "set", "fax1", "10.0.0.7")
+    said = run("user", "add", "FAX1", "--password-stdin", status=1)
+    assert "FAX1@office.lan is in the chart" in said
+    assert "`lanpost chart remove FAX1@office.lan` first" in said
+    run("chart", "remove", "fax1")
+    run("user", "remove", "anna")
+    run("chart", "set", "anna", "10.0.0.7")
 
 
 def test_a_binding_set_by_hand_is_listed_and_does_not_expire(run: Run) -> None:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from lanpost.app.charts import open_chart
 from lanpost.app.settings import Settings
-from lanpost.errors import ChartUnavailable
+from lanpost.errors import ChartUnavailable, InvalidAddress
 from lanpost.model.address import MailAddress
 from lanpost.model.delivery import Route, Way
 from lanpost.model.endpoint import Endpoint
@@ -26,6 +26,32 @@ def open_mailboxes(settings: Settings) -> MaildirMailboxes:
         quota=settings.mailbox.quota,
         warning=settings.mailbox.warning,
     )
+
+
+def refuse_mailbox(settings: Settings, address: MailAddress) -> None:
+    """Raises InvalidAddress for a person's mailbox: nobody inquires for it, so a binding would have no effect."""
+    mailboxes = open_mailboxes(settings)
+    try:
+        if mailboxes.has(address):
+            raise InvalidAddress(
+                f"{address} is a mailbox here, and its mail stays here whatever the chart says; choose another"
+                f" address, or `lanpost user remove {address}` first"
+            )
+    finally:
+        mailboxes.close()
+
+
+async def refuse_charted(settings: Settings, address: MailAddress) -> None:
+    """Raises InvalidAddress for an address in the chart: a mailbox would take the terminal's mail from it."""
+    chart = open_chart(settings)
+    try:
+        if await chart.look_up(address) is not None:
+            raise InvalidAddress(
+                f"{address} is in the chart, as a terminal's address; choose another, or"
+                f" `lanpost chart remove {address}` first"
+            )
+    finally:
+        await chart.close()
 
 
 def router(settings: Settings, chart: Chart, mailboxes: Mailboxes) -> Router:

@@ -12,6 +12,7 @@ import click
 
 from lanpost.app import chart_files
 from lanpost.app.charts import open_chart
+from lanpost.app.inquiry import refuse_mailbox
 from lanpost.app.settings import Settings
 from lanpost.cli.options import with_json, with_settings
 from lanpost.errors import InvalidValue, LanpostError
@@ -95,6 +96,7 @@ def _print_rows(rows: Sequence[Sequence[str]], widths: Sequence[int]) -> Sequenc
 def set_binding(settings: Settings, address: str, endpoint: str) -> None:
     """Bind ADDRESS to ENDPOINT (an IP address, and a port if it is not 25), for good."""
     binding = Binding(MailAddress.parse(address, settings.domain), Endpoint.parse(endpoint), datetime.now(UTC))
+    refuse_mailbox(settings, binding.address)
     asyncio.run(_set(settings, binding))
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 
 import click
 
+from lanpost.app.inquiry import refuse_charted
 from lanpost.app.people import Person, open_people
 from lanpost.app.settings import Settings
 from lanpost.cli.options import print_json, print_table, with_json, with_settings
@@ -28,6 +30,7 @@ def add(address: str, from_stdin: bool, settings: Settings) -> None:
     """Give ADDRESS a mailbox and a password."""
     with open_people(settings) as people:
         free = people.free_address(address)
+        asyncio.run(refuse_charted(settings, free))
         person = people.add(str(free), _password(from_stdin))
     click.echo(f"{free} added; log in with this address, for POP3 and for sending")
     if person.mails:

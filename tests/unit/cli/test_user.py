@@ -58,7 +58,7 @@ def listed(run: Run) -> list[dict[str, object]]:
     return result
 
 
-async def who(file: Path, login: str, password: str) -> object:
+async def verified(file: Path, login: str, password: str) -> object:
     accounts = SqliteAccounts(load(str(file)).data / "accounts.sqlite3")
     authenticator = Authenticator(accounts, "office.lan", passwords=Passwords(CHEAPEST))
     try:
@@ -68,19 +68,23 @@ async def who(file: Path, login: str, password: str) -> object:
         accounts.close()
 
 
-async def test_a_person_added_can_log_in_and_has_a_mailbox(run: Run, file: Path) -> None:
+def who(file: Path, login: str, password: str) -> object:
+    return asyncio.run(verified(file, login, password))
+
+
+def test_a_person_added_can_log_in_and_has_a_mailbox(run: Run, file: Path) -> None:
     result = run("add", "anna", "--password-stdin", stdin=" correct horse \nmore\n")
     assert result.exit_code == 0
     assert result.stdout.startswith("anna@office.lan added")
-    assert isinstance(await who(file, "anna", " correct horse "), User)
+    assert isinstance(who(file, "anna", " correct horse "), User)
     assert (file.parent / "data" / "mailboxes" / "anna@office.lan" / "new").is_dir()
 
 
-async def test_a_new_password_replaces_the_old(run: Run, file: Path) -> None:
+def test_a_new_password_replaces_the_old(run: Run, file: Path) -> None:
     run("add", "anna", "--password-stdin", stdin="correct horse\n")
     assert run("password", "anna", "--password-stdin", stdin="another horse\n").exit_code == 0
-    assert await who(file, "anna", "correct horse") is None
-    assert await who(file, "anna", "another horse")
+    assert who(file, "anna", "correct horse") is None
+    assert who(file, "anna", "another horse")
 
 
 def test_everybody_is_listed(run: Run) -> None:
@@ -181,7 +185,7 @@ def test_on_a_terminal_the_password_is_asked_twice_and_not_shown(file: Path) -> 
         assert child.wait(30) == 0
     os.close(ours)
     assert b"horse" not in shown
-    assert asyncio.run(who(file, "anna", "correct horse"))
+    assert who(file, "anna", "correct horse")
 
 
 def with_source() -> dict[str, str]:
