@@ -259,10 +259,7 @@ class SmtpConnection(Connection):
             if transaction is None:
                 return self._failure or NO_TRANSACTION
             if isinstance(event, Recipient):
-                reply = await transaction.add_recipient(event)
-                if not reply.is_positive:
-                    self._log_refusal(reply, recipient=str(event.address))
-                return reply
+                return await transaction.add_recipient(event)
             return await self._finish(transaction)
         except Exception as exc:
             return self._failed(exc)
