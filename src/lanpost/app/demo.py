@@ -20,11 +20,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from email.message import EmailMessage
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from lanpost.errors import LanpostError
 
@@ -34,6 +35,8 @@ PASSWORD = "correct horse battery"  # noqa: S105 - of a mailbox that lives as lo
 PATIENCE = 30.0  # seconds that any one step may take
 PORTS = {"smtp": 2525, "submission": 2587, "pop3": 2110, "http": 8025}
 TERMINAL_PORTS = {"fax1": 2526, "printer1": 2527}
+ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # signals that ask for the end
+PORT_TRIES = 10  # ports of the system's choosing that may turn out to be claimed
 
 Found = TypeVar("Found")
 
@@ -51,12 +54,14 @@ class Demo:
     ports: dict[str, int] = field(default_factory=dict)
     terminal_ports: dict[str, int] = field(default_factory=dict)
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    claims: ExitStack = field(default_factory=ExitStack)
     started: float = field(default_factory=time.monotonic)
 
     def run(self) -> None:
         """All steps, in order. Raises DemoError at the first that fails."""
-        self.ports = {name: _free_port(SERVER, port) for name, port in PORTS.items()}
-        self.terminal_ports = {name: _free_port("0.0.0.0", port) for name, port in TERMINAL_PORTS.items()}  # noqa: S104
+        self.ports = {name: _free_port(SERVER, port, self.claims) for name, port in PORTS.items()}
+        every = "0.0.0.0"  # noqa: S104 - the terminals move from one loopback address to another
+        self.terminal_ports = {name: _free_port(every, port, self.claims) for name, port in TERMINAL_PORTS.items()}
         self._start_server()
         self._start_terminal("fax1", "127.0.0.2")
         self._start_terminal("printer1", "127.0.0.3")
@@ -78,6 +83,7 @@ class Demo:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(10)
             process.kill()
+        self.claims.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def things_to_try(self) -> Iterator[str]:
@@ -232,25 +238,29 @@ class Demo:
 
     def _start(self, name: str, *arguments: str) -> None:
         with (self.folder / f"{name}.log").open("ab") as log:
-            self.processes[name] = subprocess.Popen(
-                [sys.executable, "-m", "lanpost", *arguments], stdout=log, stderr=log, stdin=subprocess.DEVNULL
-            )
+            self._spawn(name, *arguments, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
 
     def _lanpost(self, *arguments: str, given: str = "", may_fail: bool = False) -> str:
         """Run a command as an administrator would, and return what it printed."""
-        environment = {"LANPOST_CONFIG": str(self.folder / "lanpost.toml"), **os.environ}
-        done = subprocess.run(
-            [sys.executable, "-m", "lanpost", *arguments],
-            input=given,
-            capture_output=True,
-            text=True,
-            env=environment,
-            timeout=PATIENCE,
-            check=False,
-        )
+        environment = {**os.environ, "LANPOST_CONFIG": str(self.folder / "lanpost.toml")}
+        pipe = subprocess.PIPE
+        done = self._spawn("command", *arguments, stdin=pipe, stdout=pipe, stderr=pipe, env=environment)
+        said, complaint = done.communicate(given.encode(), PATIENCE)
         if done.returncode and not may_fail:
-            raise DemoError(f"lanpost {' '.join(arguments[:2])} failed: {done.stderr.strip()}")
-        return done.stdout
+            raise DemoError(f"lanpost {' '.join(arguments[:2])} failed: {complaint.decode().strip()}")
+        return said.decode()
+
+    def _spawn(self, name: str, *arguments: str, **options: Any) -> subprocess.Popen[bytes]:
+        """Start a process that `stop` ends."""
+        # A handler's exception amid the start would lose the process: the signal waits until it is noted.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, ENDINGS)
+        unblock = partial(signal.pthread_sigmask, signal.SIG_SETMASK, mask)
+        try:
+            command = [sys.executable, "-m", "lanpost", *arguments]
+            self.processes[name] = subprocess.Popen(command, preexec_fn=unblock, **options)
+            return self.processes[name]
+        finally:
+            unblock()
 
     def _wait(self, ready: Callable[[], Found], what: str, process: str) -> Found:
         """Until `ready` gives something true, within PATIENCE and while the process lives."""
@@ -268,13 +278,19 @@ class Demo:
         self.say(f"{time.monotonic() - self.started:7.3f} s  {line}")
 
 
-def _free_port(host: str, wanted: int) -> int:
-    """The wanted port, or any other where that is taken."""
-    for port in (wanted, 0):
+def _free_port(host: str, wanted: int, claims: ExitStack) -> int:
+    """The wanted port, or any other where that is taken; it is no other demonstration's while `claims` is open."""
+    for port in (wanted, *[0] * PORT_TRIES):
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((host, port))
-            return int(probe.getsockname()[1])
+            found = int(probe.getsockname()[1])
+            # Between here and the server's own bind a second demonstration would find the port free as well. A name
+            # in the abstract namespace is held by one process, goes with it, and is as far-reaching as the port.
+            with ExitStack() as claim:
+                claim.enter_context(socket.socket(socket.AF_UNIX)).bind(f"\0lanpost-demo-{found}")
+                claims.push(claim.pop_all())
+                return found
     raise DemoError(f"no free port at {host}")
 
 
