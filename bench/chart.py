@@ -1,9 +1,9 @@
 """The embedded chart by itself, beside Postfix's own tables: import, inquiry, change, watch, memory.
 
 `python -m bench.chart [ENTRIES]`. Each row takes lanpost and Postfix in the same run, on the same entries.
-Mind what differs: Postfix's `hash:` is read in C, inside postmap; ours from Python, as SMTP asks it. Ours reads an
-import twice, so that a bad line changes nothing, and forces every change to disk; postmap does neither, and running
-Postfix processes see a change when they look again.
+Mind what differs: Postfix's `hash:` is read in C, inside postmap; ours from Python, as SMTP asks it. Ours puts an
+import aside first, so that a bad line changes nothing, and forces every change to disk; postmap does neither, and
+running Postfix processes see a change when they look again.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from datetime import datetime
 from io import TextIOWrapper
 from itertools import islice
 from pathlib import Path
-from typing import TextIO
+from typing import Self, TextIO
 
 from lanpost.content import chart_csv, chart_json
 from lanpost.content.chart_record import BadRecord, EntryWriter
@@ -22,6 +22,7 @@ from lanpost.errors import ConfigurationError, InvalidValue
 from lanpost.model.address import MailAddress
 from lanpost.model.binding import Binding, Entry
 from lanpost.service.ports import Chart
+from lanpost.store.chart_staging import ChartStaging
 from lanpost.store.files import store_error
 
 MAX_BAD_KEPT = 100  # bad records whose text is kept; the rest are counted
@@ -64,9 +65,9 @@ class Survey:
 
 
 class ChartFile:
-    """A file of entries, read as often as need be.
+    """A file of entries: read once, by `survey`, which puts the good ones aside. To be closed.
 
-    Raises InvalidValue where the whole cannot be read.
+    Raises InvalidValue where the whole cannot be read, StoreError where there is no room to put them aside.
     """
 
     def __init__(self, source: TextIO, form: Form, default_domain: str, now: datetime) -> None:
@@ -74,31 +75,38 @@ class ChartFile:
         self._form = form
         self._default_domain = default_domain
         self._now = now
+        self._staging = ChartStaging()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._staging.close()
 
     def survey(self, progress: Callable[[int], object]) -> Survey:
-        """Read it through once; `progress` is told how many characters are read."""
+        """Read it through; `progress` is told how many characters are read."""
         found = Survey()
-        for item in self._read(progress):
+        lines = _counted(self._source, progress)
+        for item in self._form.read(lines, self._default_domain, self._now):
             if isinstance(item, BadRecord):
                 found.bad += 1
                 if found.bad <= MAX_BAD_KEPT:
                     found.bad_records.append(item)
-            elif item.binding:
+                continue
+            self._staging.put(item)
+            if item.binding:
                 found.bound += 1
             else:
                 found.unbound += 1
         return found
 
     def bindings(self) -> Iterator[Binding]:
-        return (item.binding for item in self._read() if isinstance(item, Entry) and item.binding)
+        """What the survey found bound, by address; of an address named twice the last word comes last."""
+        return self._staging.bindings()
 
     def unbound(self) -> Iterator[MailAddress]:
-        return (item.address for item in self._read() if isinstance(item, Entry) and not item.binding)
-
-    def _read(self, progress: Callable[[int], object] | None = None) -> Iterator[Entry | BadRecord]:
-        self._source.seek(0)
-        lines = _counted(self._source, progress) if progress else self._source
-        return self._form.read(lines, self._default_domain, self._now)
+        """What it found without a binding."""
+        return self._staging.unbound()
 
 
 async def import_file(chart: Chart, file: ChartFile, survey: Survey, progress: Callable[[int], object]) -> None:
@@ -127,7 +135,7 @@ async def export(chart: Chart, form: Form, write: Callable[[str], object]) -> in
 
 @contextmanager
 def opened_for_import(name: str) -> Iterator[TextIO]:
-    """The text of a file ("-": standard input) that can be read from its start again: of a copy where it is a pipe.
+    """The text of a file ("-": standard input) whose length can be told: of a copy where it is a pipe.
 
     What is not UTF-8 comes as surrogates, for the form to name. Raises StoreError.
     """

@@ -134,8 +134,11 @@ def import_(settings: Settings, file: str, form: str | None, skip_bad: bool) -> 
     CSV with a header line `address,endpoint`, or JSON; both may name updated, expires, source and owner too.
     A line without an endpoint makes its address known. Doing it again does no harm.
     """
-    with chart_files.opened_for_import(file) as text:
-        source = chart_files.ChartFile(text, chart_files.form_of(file, form), settings.domain, datetime.now(UTC))
+    chosen = chart_files.form_of(file, form)
+    with (
+        chart_files.opened_for_import(file) as text,
+        chart_files.ChartFile(text, chosen, settings.domain, datetime.now(UTC)) as source,
+    ):
         with _progress("Checking", chart_files.length_of(text)) as progress:
             try:
                 survey = source.survey(progress)

@@ -54,17 +54,17 @@ SCHEMA = Schema(
     ),
 )
 
-_COLUMNS = "key, local, domain, host, port, zone, updated, expires, source, owner"
-_LOOK_UP = f"SELECT {_COLUMNS} FROM entry WHERE key = ?"  # noqa: S608
-_PAGE = f"SELECT {_COLUMNS} FROM entry WHERE key > ? ORDER BY key LIMIT ?"  # noqa: S608
+COLUMNS = "key, local, domain, host, port, zone, updated, expires, source, owner"
+_LOOK_UP = f"SELECT {COLUMNS} FROM entry WHERE key = ?"  # noqa: S608
+_PAGE = f"SELECT {COLUMNS} FROM entry WHERE key > ? ORDER BY key LIMIT ?"  # noqa: S608
 _BOUND_TO = (
-    f"SELECT {_COLUMNS} FROM entry WHERE host = ? AND port = ? AND zone = ? AND host IS NOT NULL"  # noqa: S608
+    f"SELECT {COLUMNS} FROM entry WHERE host = ? AND port = ? AND zone = ? AND host IS NOT NULL"  # noqa: S608
     " ORDER BY key"
 )
 _CHANGES = (
     "SELECT change, key, local, domain FROM entry WHERE change > ? AND host IS NOT NULL ORDER BY change LIMIT ?"
 )
-_BIND = f"INSERT OR REPLACE INTO entry ({_COLUMNS}, change) VALUES (?,?,?,?,?,?,?,?,?,?,?)"  # noqa: S608
+_BIND = f"INSERT OR REPLACE INTO entry ({COLUMNS}, change) VALUES (?,?,?,?,?,?,?,?,?,?,?)"  # noqa: S608
 _UNBIND = (
     "UPDATE entry SET host = NULL, port = NULL, zone = NULL, updated = NULL, expires = NULL, source = NULL,"
     " owner = NULL WHERE key = ? AND host IS NOT NULL"
@@ -94,16 +94,16 @@ class SqliteChart:
     def look_up(self, address: MailAddress) -> Entry | None:
         """What is known of an address, expired bindings included; a few microseconds."""
         rows = self._read(_LOOK_UP, address.key)
-        return _entry(rows[0]) if rows else None
+        return entry_of(rows[0]) if rows else None
 
     def entries(self, after: str = "", limit: int = PAGE) -> Sequence[Entry]:
         """The entries that follow the key `after`, in ascending order of their keys; none: that was the last."""
-        return [_entry(row) for row in self._read(_PAGE, after, limit)]
+        return [entry_of(row) for row in self._read(_PAGE, after, limit)]
 
     def bound_to(self, endpoint: Endpoint) -> Sequence[Binding]:
         """Every binding that names this endpoint."""
         rows = self._read(_BOUND_TO, endpoint.host, endpoint.port, endpoint.zone)
-        return [binding for row in rows if (binding := _entry(row).binding)]
+        return [binding for row in rows if (binding := entry_of(row).binding)]
 
     def last_change(self) -> int:
         """The number of the newest binding ever written; it only grows, by one with each, in whichever process."""
@@ -126,7 +126,7 @@ class SqliteChart:
         with self.transaction():
             if self._last_change is None:
                 (self._last_change,) = self._writer.execute("SELECT last_change FROM counter").fetchone()
-            rows = [_row(binding, change) for change, binding in enumerate(bindings, self._last_change + 1)]
+            rows = [(*_values(each), change) for change, each in enumerate(bindings, self._last_change + 1)]
             self._last_change += len(rows)
             rows.sort(key=itemgetter(0))  # neighbours lie on one page: half the time of an import in no order
             self._writer.executemany(_BIND, rows)
@@ -181,7 +181,15 @@ class SqliteChart:
             return self._writer.execute(statement, values).rowcount
 
 
-def _row(binding: Binding, change: int) -> tuple[object, ...]:
+def row_of(entry: Entry) -> tuple[object, ...]:
+    """The values of COLUMNS."""
+    if entry.binding:
+        return _values(entry.binding)
+    address = entry.address
+    return (address.key, address.local, address.domain, None, None, None, None, None, None, None)
+
+
+def _values(binding: Binding) -> tuple[object, ...]:
     address, endpoint, expires = binding.address, binding.endpoint, binding.expires
     return (
         address.key,
@@ -194,14 +202,14 @@ def _row(binding: Binding, change: int) -> tuple[object, ...]:
         to_micros(expires) if expires else None,
         binding.source.value,
         binding.owner,
-        change,
     )
 
 
 _SOURCES = {source.value: source for source in Source}
 
 
-def _entry(row: Row) -> Entry:
+def entry_of(row: Row) -> Entry:
+    """What the values of COLUMNS say. Raises StoreError."""
     # Built from their parts, not parsed: only valid ones were ever written.
     key, local, domain, host, port, zone, updated, expires, source, owner = row
     address = MailAddress(local, domain, key)
