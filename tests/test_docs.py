@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import subprocess
@@ -93,3 +94,34 @@ def test_every_standard_that_the_code_cites_is_listed_and_those_we_follow_are_ci
     assert cited <= set(listed), "cited in src/, not listed in docs/standards.md"
     followed = {number for number, state in listed.items() if state in ("yes", "partial")}
     assert followed <= cited, "docs/standards.md says yes or partial, nothing in src/ cites it"
+
+
+def logged_events() -> set[str]:
+    """What the server logs at info or above, by its text."""
+    events = set()
+    for file in (ROOT / "src").rglob("*.py"):
+        text = file.read_text("utf-8")
+        if "structlog.get_logger()" not in text:
+            continue
+        for call in ast.walk(ast.parse(text)):
+            if (
+                isinstance(call, ast.Call)
+                and ast.unparse(call.func) in ("log.info", "log.warning", "log.error", "log.exception")
+                and call.args
+            ):
+                texts = [part for part in ast.walk(call.args[0]) if isinstance(part, ast.Constant)]
+                events |= {part.value for part in texts if isinstance(part.value, str)}
+    return events
+
+
+@pytest.mark.parametrize("event", sorted(logged_events()))
+def test_every_event_in_the_log_is_told_of(event: str) -> None:
+    assert f"`{event}`" in (ROOT / "docs" / "operations.md").read_text("utf-8")
+
+
+def test_every_figure_is_told_of() -> None:
+    code = "\n".join(file.read_text("utf-8") for file in (ROOT / "src").rglob("*.py"))
+    told = (ROOT / "docs" / "operations.md").read_text("utf-8")
+    figures = set(re.findall(r'"(lanpost_[a-z_]+)"', code))
+    assert figures
+    assert all(f"`{figure}`" in told for figure in figures), figures
