@@ -175,10 +175,12 @@ class EximServer(MailServer):
         (self.folder / "spool").mkdir()
         for folder in (self.folder, self.folder / "spool"):
             shutil.chown(folder, "Debian-exim", "Debian-exim")
+        # Exim runs itself anew as its own user, who may not be let into the folder of this checkout.
+        self._exim = Path(shutil.copy(EXIM, self.folder / "exim4"))
         self._file = self.folder / "exim.conf"
         self._file.write_text(
             EXIM_CONFIGURATION.format(
-                exim=EXIM,
+                exim=self._exim,
                 folder=self.folder,
                 host=host,
                 port=port,
@@ -192,7 +194,7 @@ class EximServer(MailServer):
     def start(self) -> None:
         with (self.folder / "output").open("ab") as output:
             self._process = subprocess.Popen(
-                [str(EXIM), "-C", str(self._file), "-bdf", "-q10s"], stdout=output, stderr=output
+                [str(self._exim), "-C", str(self._file), "-bdf", "-q10s"], stdout=output, stderr=output
             )
         await_banner(self.port, PATIENCE, self._process, host=self.host)
 
