@@ -5,6 +5,7 @@ import contextlib
 import smtplib
 import socket
 import ssl
+import struct
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from pathlib import Path
@@ -140,6 +141,19 @@ def test_a_failed_handshake_closes(new_loop: NewLoop, tmp_path: Path) -> None:
                 while talk.socket.recv(1000):
                     pass
         server.run(server.listener.drain(20))
+        assert server.listener.count == 0
+
+
+def test_a_client_that_resets_during_the_handshake_frees_its_place(new_loop: NewLoop, tmp_path: Path) -> None:
+    tls, _ = throwaway_tls(tmp_path)
+    with serving(SmtpService(MemoryIntake(), TERMS), tls=tls, new_loop=new_loop) as server:
+        for _ in range(3):
+            with Talk(server) as talk:
+                talk.say(b"EHLO x\r\nSTARTTLS\r\n")
+                assert [talk.reply()[:3] for _ in range(3)] == ["220", "250", "220"]
+                talk.say(b"\x16\x03\x01\x02\x00\x01")  # the beginning of a client hello
+                talk.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        assert server.run(server.listener.drain(5)) == 0, "nobody had to be cut off"
         assert server.listener.count == 0
 
 

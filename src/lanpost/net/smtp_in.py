@@ -345,6 +345,9 @@ class SmtpConnection(Connection):
             transport = None
         if transport is None:
             self.transport.abort()
+            if not self._gone:
+                # Neither loop tells a protocol of a connection reset during the handshake: it would count for ever.
+                self.connection_lost(None)
             return
         self.transport = transport
         # What the plain transport said of its buffers, this one never takes back.
