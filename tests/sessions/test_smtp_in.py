@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ipaddress
 import smtplib
 import socket
 import ssl
@@ -166,7 +167,7 @@ def test_a_wrong_password_is_answered_later_each_time(new_loop: NewLoop, monkeyp
         await sleep(0)
 
     monkeypatch.setattr(smtp_in.asyncio, "sleep", noted)  # type: ignore[attr-defined]
-    networks = (smtp_in.ipaddress.ip_network("127.0.0.0/8"),)  # type: ignore[attr-defined]
+    networks = (ipaddress.ip_network("127.0.0.0/8"),)
     terms = SmtpTerms("mail.office.lan", "office.lan", SmtpLimits(errors=6), authentication=True)
     service = SmtpService(MemoryIntake(), terms, networks_without_tls=networks)
     with serving(service, new_loop=new_loop) as server, Talk(server) as talk:

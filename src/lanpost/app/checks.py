@@ -8,11 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lanpost.app.charts import url_problem
-from lanpost.app.settings import Network, Settings
+from lanpost.app.settings import Settings
 from lanpost.app.workers import worker_count
 from lanpost.errors import InvalidValue
 from lanpost.model.address import MailAddress
 from lanpost.model.endpoint import Endpoint
+from lanpost.model.networks import Network
 
 # A network wider than these is the Internet rather than a site, unless it is one of the private ranges.
 WIDEST_SITE = {4: 16, 6: 32}

@@ -7,7 +7,6 @@ accepted by its endpoint or is durable here, in a mailbox or in the spool.
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future
@@ -27,6 +26,7 @@ from lanpost.model import reply
 from lanpost.model.address import MailAddress
 from lanpost.model.delivery import Outcome, Route, Verdict, Way
 from lanpost.model.envelope import Client, Envelope, Recipient
+from lanpost.model.networks import Network, is_within
 from lanpost.model.queued import QueuedMail, QueuedRecipient, Waiting
 from lanpost.model.reply import Reply
 from lanpost.service.delivery import mailbox_failure
@@ -34,8 +34,6 @@ from lanpost.service.inquiry import Router
 from lanpost.service.ports import Clock, Mailboxes, MailTransaction, Sender, Spool
 
 log = structlog.get_logger()
-
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class Queue(Protocol):
@@ -95,7 +93,6 @@ class Reception:
         self.counters = Counters()
         self._authenticate = authenticate
         self._has_room = has_room
-        self._may_relay: dict[str, bool] = {}
         self._late: set[asyncio.Task[Sequence[Outcome]]] = set()  # attempts that have outlived their answer
 
     async def authenticate(self, client: Client, login: str, password: str) -> Reply:
@@ -105,7 +102,8 @@ class Reception:
         if not self._has_room():
             log.error("no room for mail", client=client.host, remedy="free space on the disk of the data folder")
             return reply.STORAGE_FULL
-        return Transaction(self, client, envelope, may_relay=bool(client.login) or self._from_inside(client.host))
+        may_relay = bool(client.login) or is_within(client.host, self.rules.relay_networks)
+        return Transaction(self, client, envelope, may_relay=may_relay)
 
     def go_on_behind(self, attempt: Attempt, told: Callable[[Attempt], object]) -> None:
         """An attempt outlives the answer to its sender; `told` of its end."""
@@ -117,16 +115,6 @@ class Reception:
         """Leave attempts that have outlived their answer so long to finish: ended now, they would be made again."""
         if self._late:
             await asyncio.wait(self._late, timeout=seconds)
-
-    def _from_inside(self, host: str) -> bool:
-        known = self._may_relay.get(host)
-        if known is None:
-            if len(self._may_relay) >= 4096:
-                self._may_relay.clear()
-            address = ipaddress.ip_address(host)
-            known = any(address in network for network in self.rules.relay_networks)
-            self._may_relay[host] = known
-        return known
 
 
 class Transaction:

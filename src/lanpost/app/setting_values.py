@@ -16,6 +16,7 @@ from lanpost.errors import InvalidValue
 from lanpost.model.address import MailAddress
 from lanpost.model.duration import parse_duration
 from lanpost.model.endpoint import Endpoint
+from lanpost.model.networks import Network
 from lanpost.model.token import check_url
 
 Reader = Callable[[Any], Any]
@@ -154,7 +155,7 @@ def listens(value: Any) -> tuple[Listen, ...]:
     return tuple(_listen(item) for item in _list(value))
 
 
-def networks(value: Any) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
+def networks(value: Any) -> tuple[Network, ...]:
     try:
         return tuple(ipaddress.ip_network(text(item)) for item in _list(value))
     except ValueError as error:

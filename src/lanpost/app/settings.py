@@ -5,14 +5,12 @@ Only declarations; `config.py` reads and checks. Standard library only: the agen
 
 from __future__ import annotations
 
-import ipaddress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from lanpost.app import setting_values as read
 from lanpost.app.setting_values import Listen, setting
-
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+from lanpost.model.networks import Network
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,6 @@ is deleted. What a client can make us hold is bounded: one batch of a mail, one 
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import ssl
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -23,6 +22,7 @@ from lanpost.content.excerpt import header_and_lines
 from lanpost.errors import StoreBusy, StoreError
 from lanpost.model.account import User
 from lanpost.model.address import MailAddress
+from lanpost.model.networks import Network, is_within
 from lanpost.net.listener import Connection, Listener
 from lanpost.net.login_delays import LoginDelays
 from lanpost.service.ports import MailboxSession
@@ -36,7 +36,6 @@ MAX_BUFFERED = 64 * 1024  # octets of commands not yet looked at, past which no 
 TLS_SECONDS = 30.0  # for the handshake
 
 Result = TypeVar("Result")
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 log = structlog.get_logger()
 
 
@@ -70,8 +69,7 @@ class Pop3Service:
 
     def allows_plaintext(self, host: str) -> bool:
         """A client there may show its password without TLS."""
-        address = ipaddress.ip_address(host) if host else None
-        return address is not None and any(address in network for network in self._networks_without_tls)
+        return is_within(host, self._networks_without_tls)
 
     async def close(self) -> None:
         """After the listeners have drained: wait for what the last clients began. Idempotent."""

@@ -9,16 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ipaddress
 import ssl
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from functools import lru_cache
 
 import structlog
 
 from lanpost.errors import ChartUnavailable, StoreFull
 from lanpost.model.envelope import Client, Envelope, Recipient
+from lanpost.model.networks import Network, is_within
 from lanpost.model.reply import (
     LOCAL_ERROR,
     SENDER_OK,
@@ -47,7 +46,6 @@ READY_FOR_TLS = Reply(220, "2.0.0", "Ready to start TLS")
 NO_TLS_NOW = Reply(454, "4.7.0", "TLS not available now")
 NO_TRANSACTION = Reply(451, "4.3.0", "This mail was given up, try again later")
 
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 log = structlog.get_logger()
 
 
@@ -108,7 +106,7 @@ class SmtpConnection(Connection):
         self._session = SmtpServer(
             service.terms,
             tls_available=self.listener.tls is not None,
-            login_in_clear=_is_within(self.client_host, service.networks_without_tls),
+            login_in_clear=is_within(self.client_host, service.networks_without_tls),
         )
         log.debug("connected", client=self.client_host, service=self.listener.name)
         self._deadline = self._loop.time() + service.command_timeout
@@ -419,11 +417,6 @@ class SmtpConnection(Connection):
             if self._timer is not None:
                 self._timer.cancel()
             self._timer = self._loop.call_later(LINGER_SECONDS, self.transport.abort)
-
-
-@lru_cache(maxsize=4096)
-def _is_within(host: str, networks: tuple[Network, ...]) -> bool:
-    return bool(networks) and bool(host) and any(ipaddress.ip_address(host) in network for network in networks)
 
 
 def _described(tls: ssl.SSLObject) -> str:

@@ -17,6 +17,7 @@ from lanpost.model.account import Terminal
 from lanpost.model.address import MailAddress
 from lanpost.model.binding import Binding, Entry, Source
 from lanpost.model.endpoint import SMTP_PORT, Endpoint
+from lanpost.model.networks import Network, is_within
 from lanpost.service.credentials import Credential, new_secret, sha256_of
 from lanpost.service.ports import Accounts, Chart, Mailboxes
 from lanpost.service.throttle import Throttle
@@ -42,7 +43,6 @@ RESERVED = frozenset(
     ]
 )
 
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Durably = Callable[[Callable[[], None]], Awaitable[None]]
 
 
@@ -278,8 +278,7 @@ class Registrar:
         return Registration(binding, key)
 
     def _refuse_claim(self, address: MailAddress, peer: Endpoint, now: datetime) -> None:
-        host = ipaddress.ip_address(peer.host)
-        if not any(host in network for network in self._rules.networks):
+        if not is_within(peer.host, self._rules.networks):
             raise RegistrationRefused(
                 f"addresses are not given to strangers from {peer.host}: enrol the terminal "
                 "(`lanpost terminal add`) or add its network to [registrar] networks",

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import mailbox
 from collections.abc import AsyncIterator, Collection, Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from ipaddress import ip_network
 from itertools import count
 from pathlib import Path
 
@@ -330,6 +332,18 @@ async def test_a_stranger_s_address_is_refused_at_rcpt(office: Office) -> None:
     assert isinstance(transaction, Transaction)
     assert (await transaction.add_recipient(Recipient(address("nobody")))).status == "5.1.1"
     assert (await transaction.add_recipient(Recipient(address("a@example.com")))).status == "5.7.1"
+
+
+async def test_who_may_relay_no_more_is_refused_from_the_next_mail_on(office: Office) -> None:
+    reception = office.reception(relay_networks=(ip_network("10.0.0.0/24"),))
+    reception.router.rules = replace(reception.router.rules, smarthost=Endpoint.parse("192.0.2.1"))
+    answers = []
+    for rules in (reception.rules, ReceptionRules("post")):
+        reception.rules = rules
+        transaction = reception.begin(Client("10.0.0.99", 1), Envelope(None))
+        assert isinstance(transaction, Transaction)
+        answers.append((await transaction.add_recipient(Recipient(address("a@example.com")))).status)
+    assert answers == ["2.1.5", "5.7.1"]
 
 
 @pytest.mark.parametrize("octets", [200_000, 2_000_000])
