@@ -23,6 +23,9 @@ _DOMAIN = re.compile(
     r"[A-Za-z0-9\u0080-\U0010ffff](?:[A-Za-z0-9_\u0080-\U0010ffff-]*[A-Za-z0-9\u0080-\U0010ffff])?"
     r"(?:\.[A-Za-z0-9\u0080-\U0010ffff](?:[A-Za-z0-9_\u0080-\U0010ffff-]*[A-Za-z0-9\u0080-\U0010ffff])?)*\Z"
 )
+# Letters, digits and the like only; "xn--" and whatever else looks like it is for closer inspection.
+_LABEL = r"[A-Za-z0-9]+(?:-[A-Za-z0-9]+)*"
+_PLAIN = re.compile(rf"([A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*)@({_LABEL}(?:\.{_LABEL})*)\Z")
 _LITERAL = re.compile(r"\[(IPv6:)?([0-9A-Fa-f:.]+)\]\Z", re.IGNORECASE)
 
 
@@ -77,6 +80,10 @@ class MailAddress:
 
 @lru_cache(maxsize=8192)  # a server sees the same few addresses again and again
 def _parse(text: str, default_domain: str) -> MailAddress:
+    if plain := _PLAIN.match(text):  # by far the most addresses: nothing to decide about them
+        local, domain = plain.groups()
+        if len(local) <= MAX_LOCAL and len(domain) <= MAX_DOMAIN:
+            return MailAddress(local, domain, text.lower())
     local, domain = _split(text, default_domain)
     if len(domain.encode("utf-8", "replace")) > MAX_DOMAIN:
         raise InvalidAddress(f"the domain of {_shown(text)} is longer than {MAX_DOMAIN} octets")

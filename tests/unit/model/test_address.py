@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import re
+
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from lanpost.errors import InvalidAddress
+from lanpost.model import address
 from lanpost.model.address import MailAddress
 
 
@@ -60,3 +63,21 @@ def test_any_text_is_an_address_or_refused(text: str) -> None:
     except InvalidAddress:
         return
     assert MailAddress.parse(str(address), "office.lan") == address
+
+
+@given(st.text("aZ0.-_@x\n é[", max_size=24) | st.from_regex(r"[a-zA-Z.-]{1,70}@[xXn.-]{1,9}[a-z-]{0,260}\Z"))
+@example("a@xn--x")
+@example("A.b-C_d@Office.lan")
+def test_the_short_way_for_plain_addresses_leads_to_the_same(text: str) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(address, "_PLAIN", re.compile(r"(?!)"))
+        expected = read(text)
+    assert read(text) == expected
+
+
+def read(text: str) -> tuple[str, str, str] | None:
+    try:
+        found = address._parse.__wrapped__(text, "office.lan")
+    except InvalidAddress:
+        return None
+    return found.local, found.domain, found.key

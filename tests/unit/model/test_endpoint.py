@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lanpost.errors import InvalidEndpoint
+from lanpost.model import endpoint
 from lanpost.model.endpoint import Endpoint
 
 
@@ -42,3 +45,22 @@ def test_any_text_is_an_endpoint_or_refused(text: str) -> None:
     except InvalidEndpoint:
         return
     assert Endpoint.parse(str(endpoint)) == endpoint
+
+
+@given(
+    st.ip_addresses(v=4).map(str) | st.text("0123459.: \n", max_size=22),
+    st.sampled_from(["", ":25", ":0", ":02", ":9999", ":65535", ":65536", ":٣", "\n"]),
+    st.sampled_from([25, 0, 65536]),
+)
+def test_the_short_way_for_ipv4_leads_to_the_same(host: str, port: str, default_port: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(endpoint, "_UNICAST_IPV4", re.compile(r"(?!)"))
+        expected = read(host + port, default_port)
+    assert read(host + port, default_port) == expected
+
+
+def read(text: str, default_port: int) -> Endpoint | None:
+    try:
+        return endpoint._parse.__wrapped__(text, default_port)
+    except InvalidEndpoint:
+        return None
