@@ -136,7 +136,8 @@ class GrowingContent:
         self._wake()
 
     def close(self) -> None:
-        """Give memory and file back. Readers must be done. Idempotent."""
+        """Give memory and file back. Idempotent. A reader that is not done is told, and never sees an end."""
+        self.abort("nobody may read this mail any more")
         self._folder.in_memory -= self._memory
         self._memory = 0
         self._chunks = []

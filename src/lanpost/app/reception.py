@@ -189,6 +189,14 @@ class Transaction:
             self._give_up("the client left before the end of the mail")
 
     async def finish(self) -> Reply:
+        try:
+            return await self._finish()
+        except BaseException:
+            # Our own bug: the client is told to come again, so nobody else may go on with this mail.
+            self._give_up("an internal error")
+            raise
+
+    async def _finish(self) -> Reply:
         content = self._content
         assert content is not None
         size = content.size

@@ -67,6 +67,19 @@ async def test_a_reader_of_an_aborted_mail_never_sees_its_end(tmp_path: Path) ->
     folder.close()
 
 
+@pytest.mark.parametrize("octets", [10, 1_000_000])
+async def test_who_still_reads_a_closed_content_never_takes_that_for_its_end(tmp_path: Path, octets: int) -> None:
+    folder = ContentFolder(tmp_path / "incoming")
+    content = GrowingContent(folder)
+    await write(content, [b"x" * (octets // 2)] * 2)
+    await content.finish()
+    reader = content.reader()
+    content.close()
+    with pytest.raises(ContentAborted):
+        await read_all(reader)
+    folder.close()
+
+
 async def test_what_a_killed_process_left_is_swept(tmp_path: Path) -> None:
     (tmp_path / "incoming").mkdir()
     (tmp_path / "incoming" / "leftover").write_bytes(b"x")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import mailbox
-from collections.abc import AsyncIterator, Collection, Iterator, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_network
@@ -305,6 +306,23 @@ async def test_when_nothing_can_be_kept_the_client_is_told_to_come_again(
     office.spool.close()
     assert (await hand_in(office, "fax1")).is_temporary
     assert office.queue.accepted == {}
+
+
+async def test_a_bug_at_the_end_of_a_mail_leaves_nothing_behind(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_address: MailAddress, _content: Iterable[bytes]) -> Future[None]:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(office.mailboxes, "deliver", fail)
+    transaction = await begin(office, "fax1", "anna")
+    transaction.write(b"Subject: x\r\n\r\n")
+    tasks = [task for task in asyncio.all_tasks() if "send" in repr(task)]
+    with pytest.raises(ZeroDivisionError):
+        await transaction.finish()
+    assert office.content.in_memory == 0
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert office.endpoints.received == {}
 
 
 async def test_no_endpoint_sees_the_end_of_a_mail_whose_client_left(office: Office) -> None:
