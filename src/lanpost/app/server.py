@@ -352,7 +352,7 @@ def _taken_over(old: Settings, fresh: Settings) -> Settings:
 
 def share(settings: Settings, limit: int) -> int:
     """One process's part of a limit that is for the whole server; rounded up, so never none."""
-    return -(-limit // max(1, settings.workers))
+    return -(-limit // worker_count(settings))
 
 
 def _reception_rules(settings: Settings, hostname: str) -> ReceptionRules:

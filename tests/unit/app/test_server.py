@@ -1,0 +1,19 @@
+"""What of the server's wiring can be seen without running it."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+
+import pytest
+
+from lanpost.app.server import share
+from lanpost.app.settings import Settings
+
+
+@pytest.mark.parametrize(("workers", "part"), [(0, 200), (1, 600), (2, 300), (7, 86)])
+def test_a_limit_is_shared_by_as_many_processes_as_run(
+    workers: int, part: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _process: {0, 1, 2})  # what "auto", 0, counts
+    assert share(replace(Settings(), workers=workers), 600) == part
