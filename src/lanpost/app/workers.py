@@ -73,15 +73,21 @@ class Workers:
                 process.kill()
 
     async def _spawn(self, number: int) -> asyncio.subprocess.Process:
-        process = await asyncio.create_subprocess_exec(
-            *self._command,
-            "--worker",
-            str(number),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            limit=MAX_LINE,
-            env={name: value for name, value in os.environ.items() if name != "NOTIFY_SOCKET"},
-        )
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *self._command,
+                "--worker",
+                str(number),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                limit=MAX_LINE,
+                env={name: value for name, value in os.environ.items() if name != "NOTIFY_SOCKET"},
+            )
+        except OSError as error:
+            raise LanpostError(
+                f"worker {number} cannot be started with {self._command[0]}: {error.strerror or error}; the user "
+                "that runs lanpost must be able to read and run it"
+            ) from None
         self._processes[number] = process
         return process
 
@@ -98,14 +104,27 @@ class Workers:
             status = await process.wait()
             for name, value in self._latest.pop(number, {}).items():
                 self._ended[name] = self._ended.get(name, 0) + value
-            if not self._stopping.is_set():
-                log.error("worker ended and is started again", worker=number, status=status)
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(RESTART_SECONDS):
-                        await self._stopping.wait()
             if self._stopping.is_set():
                 return
+            log.error("worker ended and is started again", worker=number, status=status)
+            while not await self._started_again(number):
+                if self._stopping.is_set():
+                    return
+
+    async def _started_again(self, number: int) -> bool:
+        """After a pause, so that one that ends at once does not keep the machine busy."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(RESTART_SECONDS):
+                await self._stopping.wait()
+        if self._stopping.is_set():
+            return False
+        try:
             await self._spawn(number)
+        except LanpostError as error:
+            # No memory, no file handle, a program that is being replaced: the others go on, and it passes.
+            log.error("worker not started", worker=number, reason=str(error))
+            return False
+        return True
 
     def _note(self, number: int, line: bytes) -> bool:
         """Remember a report. False: there are no more."""
