@@ -30,7 +30,7 @@ from lanpost.store.spool_folder import TIDY_SECONDS, MailPlace, SpoolFolder
 
 log = logging.getLogger(__name__)
 
-MAX_BATCH = 64 * 1024 * 1024  # octets written before the next sync
+MAX_BATCH = 16 * 1024 * 1024  # octets in memory, and the last mail beside, written before the next sync
 MAX_WAITING = 256 * 1024 * 1024  # octets of content waiting for the disk; past it, StoreFull
 RETRY_DELAY = 5.0  # seconds until updates and removals that could not be written are tried again
 SYNC_DELAY = 0.2  # seconds until updates and removals are synced where no mail shares the sync before
