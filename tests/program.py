@@ -18,7 +18,7 @@ import smtplib
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -43,10 +43,16 @@ SERVICES = ("smtp", "submission", "pop3", "http")
 
 
 class Program:
-    """One server. `settings` are laid over SETTINGS, table by table, and over the ports that it chooses."""
+    """One server. `settings` are laid over SETTINGS, table by table, and over the ports that it chooses.
 
-    def __init__(self, folder: Path, settings: Mapping[str, Any] | None = None) -> None:
+    `within`: a command that becomes the one behind it, in surroundings of its own.
+    """
+
+    def __init__(
+        self, folder: Path, settings: Mapping[str, Any] | None = None, within: Sequence[str | Path] = ()
+    ) -> None:
         self.folder = folder
+        self.within = within
         self.ports = {name: free_port() for name in SERVICES}
         self.endpoint_port = free_port()  # of every terminal; their addresses differ
         self.file = folder / "lanpost.toml"
@@ -73,7 +79,7 @@ class Program:
         """Return when it takes mail. Fails the test with the log when it does not come up."""
         with self._log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "lanpost", "serve", "--config", str(self.file)],
+                [*self.within, sys.executable, "-m", "lanpost", "serve", "--config", self.file],
                 stdout=log,
                 stderr=log,
                 env=self._environment,

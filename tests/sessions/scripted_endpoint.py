@@ -171,10 +171,10 @@ class ScriptedEndpoint:
                     await reader.readexactly(1)
                     if not await answer("amid"):
                         return
-                content = b"\r\n" + await reader.readuntil(b".\r\n")
+                content = bytearray(b"\r\n" + await reader.readuntil(b".\r\n"))
                 while not content.endswith(b"\r\n.\r\n"):
                     content += await reader.readuntil(b".\r\n")
-                mail.content = content[2:-3]
+                mail.content = bytes(content[2:-3])
                 if (self.decide("content", number) or default["content"])[:1] == b"2":
                     self.mails.append(mail)
                 if not await answer("content"):
