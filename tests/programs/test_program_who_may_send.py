@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import poplib
 import smtplib
 import ssl
@@ -54,6 +55,19 @@ def trusting(program: Program) -> ssl.SSLContext:
     context = ssl.create_default_context(cadata=program.lanpost("ca", "export"))
     context.check_hostname = False
     return context
+
+
+def test_who_guessed_passwords_by_smtp_has_guessed_by_pop3_too(program: Program, bert: str) -> None:
+    with connect(program) as client, pytest.raises(smtplib.SMTPAuthenticationError):
+        client.login(bert, "wrong")
+    reader = poplib.POP3(HOST, program.ports["pop3"], timeout=30)
+    reader.user(bert)
+    with pytest.raises(poplib.error_proto):
+        reader.pass_("wrong")
+    reader.close()
+    events = map(json.loads, program.log().splitlines())
+    (refused,) = (event for event in events if event["event"] == "pop3 login refused")
+    assert refused["delay"] > 1.0, "the delay of a first guess"
 
 
 def mails_of(program: Program, address: str) -> list[bytes]:

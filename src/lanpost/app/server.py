@@ -41,6 +41,7 @@ from lanpost.model.envelope import Client
 from lanpost.model.reply import Reply
 from lanpost.net.endpoint_pool import PoolLimits
 from lanpost.net.listener import ConnectionLimits, Listener
+from lanpost.net.login_delays import LoginDelays
 from lanpost.net.pop3 import REFUSAL as POP3_REFUSAL
 from lanpost.net.pop3 import Pop3Service
 from lanpost.net.smtp_connection import Patience
@@ -90,6 +91,7 @@ class Server:
         self._stop = asyncio.Event()
         self._listeners: Sequence[Listener] = ()
         self._metrics = Metrics()
+        self._login_delays = LoginDelays()  # one for all services: who guesses at one has guessed at the others
 
     async def run(self, ready: Callable[[], object] = lambda: None) -> None:
         """Serve until told to stop. Raises ConfigurationError, StoreError, ChartUnavailable: it cannot start."""
@@ -201,6 +203,7 @@ class Server:
             open_mailbox=self._mailboxes.open_session,
             networks_without_tls=settings.authentication.networks_without_tls,
             idle_seconds=settings.pop3.idle,
+            delays=self._login_delays,
         )
         stack.push_async_callback(pop3.close)
         services = (
@@ -259,6 +262,7 @@ class Server:
             limits.command_timeout,
             limits.mail_timeout,
             networks_without_tls=settings.authentication.networks_without_tls,
+            delays=self._login_delays,
         )
 
     async def _log_in(self, _client: Client, login: str, password: str) -> Reply:

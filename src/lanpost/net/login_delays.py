@@ -1,12 +1,14 @@
 """How long a client waits for the answer to a wrong password: longer with each one, and forgotten in time.
 
-Counted per client host, so that connecting anew does not help; only failures wait, so that guessing by one
-person behind an address keeps nobody else there from logging in.
+Counted per client host (of IPv6 per network of hosts), so that neither connecting anew nor another address helps;
+only failures wait, so that guessing by one person behind an address keeps nobody else there from logging in.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
+
+from lanpost.model.networks import peer_of
 
 MAX_DELAY = 15.0  # seconds; clients give up after some 30
 FORGET_SECONDS = 600.0  # without a failure from that host
@@ -23,14 +25,15 @@ class LoginDelays:
 
     def failed(self, host: str, now: float) -> float:
         """Seconds that the answer to one more failure from there is held back."""
-        failures, last = self._failures.pop(host, (0, now))
+        peer = peer_of(host)
+        failures, last = self._failures.pop(peer, (0, now))
         if now - last > FORGET_SECONDS:
             failures = 0
-        self._failures[host] = (failures + 1, now)
+        self._failures[peer] = (failures + 1, now)
         if len(self._failures) > MAX_HOSTS:
             self._failures.popitem(last=False)
         return min(self._first * 2.0 ** min(failures, 30), MAX_DELAY)
 
     def succeeded(self, host: str) -> None:
         """Somebody there knew a password: typing errors of before are forgotten."""
-        self._failures.pop(host, None)
+        self._failures.pop(peer_of(host), None)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections import OrderedDict
 from datetime import datetime, timedelta
+
+from lanpost.model.networks import peer_of
 
 MAX_PEERS = 4096  # remembered at once; the one that began longest ago is forgotten first
 
@@ -19,7 +20,7 @@ class Throttle:
 
     def wait(self, host: str, now: datetime) -> timedelta | None:
         """How long the peer has to wait; None: he may go on."""
-        began, count = self._peers.get(_peer(host), (now, 0))
+        began, count = self._peers.get(peer_of(host), (now, 0))
         # A clock that was set back must not lock anybody out for longer than one window.
         passed = now - began
         if count < self._limit or not timedelta(0) <= passed < self._window:
@@ -28,7 +29,7 @@ class Throttle:
 
     def count(self, host: str, now: datetime) -> None:
         """One more offence of that peer."""
-        peer = _peer(host)
+        peer = peer_of(host)
         began, count = self._peers.get(peer, (now, 0))
         if not timedelta(0) <= now - began < self._window:
             began, count = now, 0
@@ -37,11 +38,3 @@ class Throttle:
         self._peers[peer] = (began, count + 1)
         while len(self._peers) > MAX_PEERS:
             self._peers.popitem(last=False)
-
-
-def _peer(host: str) -> str:
-    """An IPv6 host commands a whole /64, and is one peer with it."""
-    address = ipaddress.ip_address(host)
-    if isinstance(address, ipaddress.IPv6Address) and not address.is_link_local and not address.is_loopback:
-        return str(ipaddress.ip_network((int(address), 64), strict=False))
-    return host

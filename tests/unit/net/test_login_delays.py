@@ -22,6 +22,14 @@ def test_a_right_password_and_time_make_good() -> None:
     assert delays.failed("10.0.0.7", 3.0 + FORGET_SECONDS) == 1
 
 
+def test_another_address_of_the_same_ipv6_network_does_not_help() -> None:
+    delays = LoginDelays(first=1.0)
+    delays.failed("2001:db8::7", 0.0)
+    assert delays.failed("2001:db8::8", 1.0) == 2
+    delays.succeeded("2001:db8::9")
+    assert delays.failed("2001:db8::7", 2.0) == 1
+
+
 def test_memory_is_bounded() -> None:
     delays = LoginDelays()
     for number in range(login_delays.MAX_HOSTS + 100):
