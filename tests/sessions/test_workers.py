@@ -55,6 +55,7 @@ def test_commands_see_the_mail_of_every_process(two: Program) -> None:
     ids = hand_in_until_both_have_some(two)
     assert queued(two) == ids
     two.wait_until(lambda: two.lanpost_json("status")["received"] == len(ids), "the figures of both")
+    two.wait_until(lambda: two.lanpost_json("status")["deferred"] >= len(ids), "the figures of both queues")
     gone = {next(each for each in ids if worker_of(each) == worker) for worker in (0, 1)}
     for mail_id in gone:
         assert two.lanpost_json("queue", "show", mail_id)["id"] == mail_id

@@ -279,6 +279,10 @@ class Server:
             "to_mailbox": counters.to_mailbox,
             "spooled": counters.spooled,
             "refused": counters.refused,
+            "delivered_later": self._queue.counters.delivered,
+            "deferred": self._queue.counters.deferred,
+            "failed": self._queue.counters.failed,
+            "reports": self._queue.counters.reports,
         }
 
     def _add_gauges(self) -> None:
@@ -290,6 +294,10 @@ class Server:
             ("to_mailbox", "Recipients whose mail went into a mailbox."),
             ("spooled", "Mails of which a copy had to wait in the spool."),
             ("refused", "Recipients refused at RCPT."),
+            ("delivered_later", "Recipients who got their mail from the spool."),
+            ("deferred", "Attempts from the spool that were put off."),
+            ("failed", "Recipients given up, whose sender was told."),
+            ("reports", "Delivery reports written."),
         ):
             self._metrics.gauge(f"lanpost_{name}", text, partial(self._in_all, name))
 
