@@ -37,6 +37,7 @@ ALLOWED = {  # why a name cannot be resolved there all the same
     ("net/own_addresses.py", "connect"): "two literals of the module's own",
     ("net/control.py", "connect"): "a UNIX socket",
     ("store/sqlite.py", "connect"): "a file",
+    ("store/chart_staging.py", "connect"): "a temporary database",
     ("app/demo.py", "SMTP"): "the demonstration's own literal",
     ("app/demo.py", "POP3"): "the demonstration's own literal",
     ("app/demo.py", "create_connection"): "the demonstration's own literals",
