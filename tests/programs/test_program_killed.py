@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
 from tests.program import Program
 from tests.sessions.scripted_endpoint import DROP, ScriptedEndpoint
 from tests.terminals import Terminals, subjects
@@ -74,8 +75,9 @@ class Load:
             self.progress.notify_all()
 
 
-def test_killed_under_load_again_and_again(tmp_path: Path, terminals: Terminals) -> None:
-    program = Program(tmp_path, SETTINGS)
+@pytest.mark.parametrize("workers", [1, 3])
+def test_killed_under_load_again_and_again(tmp_path: Path, terminals: Terminals, workers: int) -> None:
+    program = Program(tmp_path, SETTINGS | {"workers": workers})
     live, moody, held = (program.new_endpoint() for _ in range(3))
     endpoint = terminals.listen(live)
     # Every second connection is lost before a word.

@@ -88,6 +88,35 @@ def test_the_queue_is_seen_and_managed(tmp_path: Path, terminals: Terminals) -> 
         program.wait_until(lambda: len(waiting(program)) == 1, "its end")
 
 
+def test_the_queues_of_all_workers_are_one(tmp_path: Path, terminals: Terminals) -> None:
+    with Program(tmp_path, SLOW_RETRIES | {"workers": 3}) as program:
+        off = program.new_endpoint()
+        program.bind("fax1", off)
+        sent = {f"mail {number}" for number in range(12)}
+        for subject in sent:
+            send(program, "fax1", subject)
+        program.wait_until(lambda: "under way" not in str(waiting(program)), "the first tries")
+        ids = {mail["id"] for mail in waiting(program)}
+        assert len(ids) == len(sent)
+        for mail_id in ids:
+            QueueAccess(tmp_path / "data").hold(mail_id)
+        assert program.stop() == 0
+        assert {mail["id"] for mail in waiting(program)} == ids
+        # With fewer workers than before, what the others had is taken over.
+        program.settings["workers"] = 2
+        program.write_settings()
+        program.start()
+        program.wait_until(
+            lambda: {mail["id"] for mail in waiting(program)} == ids, "all mail, all workers being up"
+        )
+        assert all(mail["on_hold"] for mail in waiting(program))
+        fax1 = terminals.listen(off)
+        for mail_id in ids:
+            QueueAccess(tmp_path / "data").retry(mail_id)
+        program.wait_until(lambda: not waiting(program), "an empty queue")
+        assert sorted(subjects(fax1.mails)) == sorted(sent)
+
+
 def test_status_counts_what_it_did(tmp_path: Path, terminals: Terminals) -> None:
     program = Program(tmp_path)
     assert "no server is running" in program.lanpost("status", status=1)

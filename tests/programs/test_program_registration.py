@@ -21,7 +21,12 @@ SOON = 3.0  # seconds within which a registration must bring its mail; the queue
 
 @pytest.fixture(scope="module")
 def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
-    settings = {"delivery": {"first_retry": "10s", "last_retry": "10s"}, "registrar": {"lifetime": "2s"}}
+    """Several processes, of which the mail may be in another one than the registrar."""
+    settings = {
+        "workers": 3,
+        "delivery": {"first_retry": "10s", "last_retry": "10s"},
+        "registrar": {"lifetime": "2s"},
+    }
     with Program(tmp_path_factory.mktemp("registration"), settings) as running:
         yield running
 
