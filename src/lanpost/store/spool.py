@@ -160,8 +160,9 @@ class JournalSpool:
     def _run(self) -> None:
         over = False
         while not over:
-            puts = self._take()
+            puts: list[_Put] = []
             try:
+                self._take(puts)
                 self._commit(puts)
             except Exception as error:  # a bug, but nobody may wait for ever because of it
                 log.exception("spool: internal error")
@@ -174,9 +175,8 @@ class JournalSpool:
         self._sync()
         self._folder.drop_if_empty()
 
-    def _take(self) -> list[_Put]:
-        """All puts that wait; none where only notes do, or the time to look after the files has come."""
-        puts: list[_Put] = []
+    def _take(self, puts: list[_Put]) -> None:
+        """Add all puts that wait; none where only notes do, or the time to look after the files has come."""
         octets = 0
         try:
             job = self._jobs.get(timeout=self._patience())
@@ -194,7 +194,6 @@ class JournalSpool:
             if not puts and not self._notes:
                 self._sync()
                 self._folder.tidy(self._lock)
-        return puts
 
     def _patience(self) -> float | None:
         if self._failing:
