@@ -306,6 +306,7 @@ class Transaction:
             "mail received" if answer.is_positive else "mail refused",
             mail=self._id,
             client=self._client.host,
+            **({"login": self._client.login} if self._client.login else {}),
             sender=str(self._envelope.sender or "<>"),
             to=[str(address) for address in self._routes],
             size=size,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 import signal
 import socket
 import time
@@ -84,6 +85,7 @@ class Server:
         self._settings = settings
         self._worker = worker
         self._count = worker_count(settings)
+        _allow_open_files(3 * settings.limits.connections + settings.delivery.connections + 1000)
         self._workers = Workers(0 if worker else self._count, settings.file)
         self._registration: RegistrationService | None = None
         self._hostname = settings.hostname or socket.gethostname()  # never the "fully qualified" one: that asks DNS
@@ -196,7 +198,8 @@ class Server:
     async def _listen(self, stack: AsyncExitStack) -> None:
         settings, tls = self._settings, self._certificates.context
         limits = ConnectionLimits(
-            share(settings, settings.limits.connections), share(settings, settings.limits.connections_per_client)
+            clients_share(settings, settings.limits.connections),
+            clients_share(settings, settings.limits.connections_per_client),
         )
         pop3 = Pop3Service(
             authenticate=self._authenticator.verify_user,
@@ -367,10 +370,30 @@ def share(settings: Settings, limit: int) -> int:
     return -(-limit // worker_count(settings))
 
 
+def clients_share(settings: Settings, limit: int) -> int:
+    """How many clients one process takes, of a limit that is for the whole server.
+
+    The kernel deals clients out by chance, so each process takes half as many again as its even part: within the
+    limit nobody is turned away.
+    """
+    workers = worker_count(settings)
+    return limit if workers == 1 else min(limit, -(-limit * 3 // (2 * workers)) + 8)
+
+
 def _reception_rules(settings: Settings, hostname: str) -> ReceptionRules:
     return ReceptionRules(
         hostname, settings.relay.networks, settings.delivery.cut_through, settings.delivery.cut_through_timeout
     )
+
+
+def _allow_open_files(wanted: int) -> None:
+    """Debian lets a process have 1024 files open unless it asks for more."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+        if allowed < wanted:
+            log.warning("few open files allowed", allowed=allowed, wanted=wanted, remedy="raise LimitNOFILE")
 
 
 def _sender_limits(settings: Settings) -> SenderLimits:

@@ -113,8 +113,8 @@ class Limits:
     errors: int = setting(read.count, 20)  # bad commands and refused recipients before we hang up
     commands: int = setting(read.count, 10_000)  # in one connection, mails not counted
     command_octets: int = setting(read.count, 2048)
-    connections: int = setting(read.count, 2000)
-    connections_per_client: int = setting(read.count, 200)
+    connections: int = setting(read.count, 5000)
+    connections_per_client: int = setting(read.count, 1500)
     command_timeout: float = setting(read.duration, "5m")
     mail_timeout: float = setting(read.duration, "30m")
     free_disk: int = setting(read.size, "100MB")  # below this no new mail is taken
