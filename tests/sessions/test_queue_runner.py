@@ -6,6 +6,7 @@ import asyncio
 import email
 import email.policy
 from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from lanpost.model.binding import Entry
 from lanpost.model.delivery import Outcome
 from lanpost.model.endpoint import Endpoint
 from lanpost.model.envelope import Envelope, Recipient
-from lanpost.model.queued import Waiting
+from lanpost.model.queued import QueuedMail, Waiting
 from lanpost.model.reply import OK, Reply
 from lanpost.service.schedule import Schedule
 
@@ -330,6 +331,35 @@ async def test_without_room_for_the_report_the_mail_is_kept(
     bench.queue.retry(mail.id)
     await bench.empty()
     assert bench.queue.counters.reports == 1
+
+
+async def test_a_report_that_was_written_goes_though_another_had_no_room(
+    bench: QueueBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    where = await bench.bind("fax1", "10.0.0.7:25")
+    await bench.bind("fax2", "10.0.0.7:25")
+
+    async def mixed(envelope: Envelope, _: bytes) -> Sequence[Outcome]:
+        return [
+            Outcome.of(each, NO if each.address == address("fax1") else OK, where) for each in envelope.recipients
+        ]
+
+    bench.sender.behaviours[where] = mixed
+    mail = await bench.put("fax1", Recipient(address("fax2"), notify=frozenset({"SUCCESS"})))
+    real = bench.spool.put
+    written: list[QueuedMail] = []
+
+    def room_for_one(report: QueuedMail, content: Sequence[bytes]) -> Future[None]:
+        if written:
+            raise StoreFull("no room")
+        written.append(report)
+        return real(report, content)
+
+    monkeypatch.setattr(bench.spool, "put", room_for_one)
+    bench.queue.accept(mail)
+    await bench.empty()
+    assert bench.queue.counters.reports == 1
+    assert len(bench.spool) == 0, "no report waits there that the queue knows nothing of"
 
 
 # Reception's own attempts.

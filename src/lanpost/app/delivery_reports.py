@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 
 import structlog
 
@@ -24,14 +24,12 @@ class DeliveryReports:
         self._ids = ids
         self._clock = clock
 
-    async def write(self, mail: QueuedMail, notices: Sequence[Notice]) -> list[QueuedMail]:
-        """Make reports on `mail` durable, one for each action. Returns them, to be delivered. StoreError."""
-        reports = []
+    async def write(self, mail: QueuedMail, notices: Sequence[Notice]) -> AsyncIterator[tuple[Action, QueuedMail]]:
+        """Reports on `mail`, one for each action, to be delivered: each as soon as it is durable. StoreError."""
         for action in Action:
             about = [notice for notice in notices if notice.action is action]
             if about:
-                reports.append(await self._write(mail, action, about))
-        return reports
+                yield action, await self._write(mail, action, about)
 
     async def _write(self, mail: QueuedMail, action: Action, notices: Sequence[Notice]) -> QueuedMail:
         report_id, now = next(self._ids), self._clock()

@@ -394,16 +394,19 @@ class QueueRunner:
         self, entry: Entry, notices: Sequence[Notice], results: Sequence[Result], now: float
     ) -> Sequence[Result]:
         """Those of the results that may be settled: nobody is forgotten whose failure could not be reported."""
+        told: set[Action] = set()
         try:
-            reports = await self._reports.write(entry.mail, notices)
+            async for action, report in self._reports.write(entry.mail, notices):
+                told.add(action)
+                self.counters.reports += 1
+                self.accept(report)
         except StoreError as error:
             log.error("report not written", mail=entry.mail.id, why=str(error))
+            if Action.FAILED in told:
+                return results
             lost = {notice.recipient for notice in notices if notice.action is Action.FAILED}
             self._waiting.postpone(entry, lost, now + REPORT_PAUSE)
             return [result for result in results if result.outcome.recipient not in lost]
-        self.counters.reports += len(reports)
-        for report in reports:
-            self.accept(report)
         return results
 
     # Registrations.
