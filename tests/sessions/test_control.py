@@ -197,6 +197,16 @@ async def test_a_killed_servers_socket_is_replaced(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "request_line", [b'{"command": {}}\n', b'{"command": []}\n', b'{"command": "count", "arguments": 1}\n', b"[]\n"]
+)
+async def test_a_request_of_the_wrong_shape_is_answered(socket_path: Path, request_line: bytes) -> None:
+    reader, writer = await asyncio.open_unix_connection(str(socket_path))
+    writer.write(request_line)
+    assert json.loads(await reader.readline()) == {"error": "not a control request"}
+    writer.close()
+
+
+@pytest.mark.parametrize(
     "request_line", [b"\n", b"nonsense\n", b"[]\n", b'{"command": {}}\n', b"x" * (2 * MAX_REQUEST), b""]
 )
 async def test_nonsense_harms_nobody(socket_path: Path, request_line: bytes) -> None:

@@ -100,7 +100,9 @@ class ControlListener:
             command, arguments = request["command"], request.get("arguments", {})
         except (ValueError, KeyError, TypeError, AttributeError):
             raise LanpostError("not a control request") from None
-        if command not in self._commands or not isinstance(arguments, dict):
+        if not isinstance(command, str) or not isinstance(arguments, dict):
+            raise LanpostError("not a control request")
+        if command not in self._commands:
             raise LanpostError(f"the running server does not know {command!r}; it may be of another version")
         log.debug("control", command=command)
         return await self._commands[command](arguments)
