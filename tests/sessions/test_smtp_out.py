@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import random
 import socket
+import threading
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 
@@ -209,6 +210,30 @@ async def test_an_endpoint_that_takes_no_content_is_left() -> None:
     assert content.chunks  # it was not all read into memory
     stop.set()
     server.close()
+
+
+@on_both_loops
+async def test_an_endpoint_that_takes_a_little_at_a_time_is_left_in_the_end() -> None:
+    def drip(listening: socket.socket) -> None:
+        with listening, listening.accept()[0] as client:
+            for answer in (b"220 x\r\n", b"250 x\r\n", b"250 ok\r\n", b"250 ok\r\n", b"354 go\r\n"):
+                client.sendall(answer)
+                if answer[:3] != b"354":
+                    client.recv(4096)
+            with contextlib.suppress(ConnectionError):
+                while not left.wait(0.01) and client.recv(16384):
+                    pass
+
+    left = threading.Event()
+    listening = socket.create_server(("127.0.0.1", 0))
+    at = Endpoint("127.0.0.1", listening.getsockname()[1])
+    endpoint = asyncio.get_running_loop().run_in_executor(None, drip, listening)
+    content = Content([b"x" * 65534 + b"\r\n"] * 400, grows=True)
+    async with sender(Patience(progress=0.5, content=0.3)) as out:
+        with pytest.raises(DeliveryError, match=r"took more than 0\.3 s for one mail"):
+            await out.send(at, to(), content)
+    left.set()
+    await endpoint
 
 
 @pytest.mark.parametrize("greeting", [b"421 4.3.2 not now", b"554 no SMTP service here", b"HTTP/1.1 400 Bad"])

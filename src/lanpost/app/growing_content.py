@@ -19,6 +19,7 @@ from lanpost.errors import ContentAborted
 
 MEMORY_PER_MAIL = 256 * 1024  # octets kept in memory of one mail
 MEMORY_IN_ALL = 128 * 1024 * 1024  # octets of all mails being received; past it every further chunk is spilled
+HEAD_IN_MEMORY = 16 * 1024  # octets of each mail that are kept in memory all the same
 READ_SIZE = 64 * 1024  # octets a reader takes from the file at once
 UNWRITTEN = 512 * 1024  # octets on their way to the file before the client must wait
 
@@ -80,12 +81,14 @@ class GrowingContent:
         folder = self._folder
         if self._file is None:
             if self._memory + len(chunk) <= MEMORY_PER_MAIL and folder.in_memory < MEMORY_IN_ALL:
-                self._chunks.append(chunk)
-                self._memory += len(chunk)
-                folder.in_memory += len(chunk)
-                if self._waiters:
-                    self._wake()
+                self._remember(chunk)
                 return None
+            if self._memory < HEAD_IN_MEMORY:
+                # However full memory is: the header is looked at before anybody is promised anything.
+                first, chunk = chunk[:HEAD_IN_MEMORY], chunk[HEAD_IN_MEMORY:]
+                self._remember(first)
+                if not chunk:
+                    return None
             descriptor, name = tempfile.mkstemp(dir=folder.folder)
             Path(name).unlink()  # nothing is left behind, however this process ends
             self._file = descriptor
@@ -96,6 +99,13 @@ class GrowingContent:
         if self._unwritten > UNWRITTEN and self._room is None:
             self._room = Future()
         return self._room
+
+    def _remember(self, chunk: bytes) -> None:
+        self._chunks.append(chunk)
+        self._memory += len(chunk)
+        self._folder.in_memory += len(chunk)
+        if self._waiters:
+            self._wake()
 
     def _write_pending(self) -> None:
         """One write at a time, of all that waits: what is written is always a whole beginning."""

@@ -31,12 +31,14 @@ class Patience:
     reply: float = 300.0  # greeting, EHLO, each of MAIL and RCPT, DATA
     verdict: float = 600.0  # after the end of data
     progress: float = 180.0  # without taking any of the content
+    content: float = 3600.0  # for all of the content, however little it takes at a time
 
 
 class SmtpConnection(asyncio.Protocol):
     """Made by `open`. `on_change` is for when nobody uses it: something was received, or it is lost."""
 
     __slots__ = (
+        "_began",
         "_closed",
         "_deadline",
         "_event",
@@ -76,6 +78,7 @@ class SmtpConnection(asyncio.Protocol):
         self._deadline = 0.0
         self._seconds = 0.0  # from one sign of life to the next
         self._unsent = 0  # octets at the time of the deadline's setting
+        self._began = 0.0  # loop time of the mail under way
         self._leaving = False
         self._lost = False
 
@@ -116,6 +119,7 @@ class SmtpConnection(asyncio.Protocol):
             raise self._failure(self._event)
         self._event = None
         self.mails += 1
+        self._began = self._loop.time()
         session.begin(envelope, whole, content.size_octets if whole is None else len(whole))
         self._pump()
         event = await self._next(self._patience.verdict if session.whole else self._patience.reply)
@@ -239,19 +243,21 @@ class SmtpConnection(asyncio.Protocol):
         if not waits:
             return
         unsent = self.transport.get_write_buffer_size()
+        if unsent and self._loop.time() - self._began >= self._patience.content:
+            self._time_out(f"took more than {self._patience.content:g} s for one mail")
+            return
         if self._loop.time() >= self._deadline:
             if not 0 < unsent < self._unsent:
-                self._time_out(unsent)
+                what = f"took none of {unsent} octets" if unsent else f"did not answer {self.session.awaiting}"
+                self._time_out(f"{what} within {self._seconds:g} s")
                 return
             self._deadline = self._loop.time() + self._seconds
         self._unsent = unsent
         self._timer_at = self._deadline
         self._timer = self._loop.call_at(self._deadline, self._on_timer)
 
-    def _time_out(self, unsent: int) -> None:
-        what = f"took none of {unsent} octets" if unsent else f"did not answer {self.session.awaiting}"
-        text = f"{self.endpoint} {what} within {self._seconds:g} s"
-        failure = DeliveryError(text, permanent=False, status="4.4.2")
+    def _time_out(self, what: str) -> None:
+        failure = DeliveryError(f"{self.endpoint} {what}", permanent=False, status="4.4.2")
         for waiting in (self._waiter, self._room):
             if waiting is not None and not waiting.done():
                 cast("asyncio.Future[object]", waiting).set_exception(failure)

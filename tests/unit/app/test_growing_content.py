@@ -53,6 +53,22 @@ async def test_memory_stays_within_the_limit_of_one_mail(tmp_path: Path) -> None
     folder.close()
 
 
+async def test_the_header_is_at_hand_however_full_memory_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(growing_content, "MEMORY_IN_ALL", 0)
+    folder = ContentFolder(tmp_path / "incoming")
+    content = GrowingContent(folder)
+    data = b"Received: x\r\n\r\n" + b"y" * 50_000
+    await write(content, [data])
+    await content.finish()
+    assert content.head.startswith(b"Received: x\r\n\r\n")
+    assert folder.in_memory == growing_content.HEAD_IN_MEMORY
+    assert await read_all(content.reader()) == b"".join(content.chunks()) == data
+    content.close()
+    folder.close()
+
+
 async def test_a_reader_of_an_aborted_mail_never_sees_its_end(tmp_path: Path) -> None:
     folder = ContentFolder(tmp_path / "incoming")
     content = GrowingContent(folder)
