@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from bench.processes import await_banner, run, stop
+from bench.processes import await_banner, free_port, run, stop
 from bench.target import DOMAIN, START_SECONDS, Stage, Target
 
 SOURCE = Path(__file__).resolve().parent.parent / "src"
@@ -19,9 +19,9 @@ data = "data"
 [smtp]
 listen = ["127.0.0.1:{port}"]
 [submission]
-listen = ["127.0.0.1:0"]
+listen = ["127.0.0.1:{submission_port}"]
 [pop3]
-listen = ["127.0.0.1:0"]
+listen = ["127.0.0.1:{pop3_port}"]
 [http]
 listen = ["127.0.0.1:0"]
 [delivery]
@@ -49,6 +49,8 @@ class Lanpost(Target):
             CONFIGURATION.format(
                 domain=DOMAIN,
                 port=self.port,
+                submission_port=free_port(),  # not 0: that would be one process, where the default is one a core
+                pop3_port=free_port(),
                 cut_through=str(self.cut_through).lower(),
                 sink_port=stage.sink_port,
             ),
