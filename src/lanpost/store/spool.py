@@ -36,6 +36,7 @@ RETRY_DELAY = 5.0  # seconds until updates and removals that could not be writte
 SYNC_DELAY = 0.2  # seconds until updates and removals are synced where no mail shares the sync before
 ROOM_AGE = 1.0  # seconds for which a look at the free space is good
 CHUNK = 64 * 1024  # octets of content read back at a time
+CACHED = 128 * 1024  # octets of a content that is taken from the system's memory at once, without a thread
 READ_WHOLE = 1024 * 1024  # octets; longer contents are read while they are used
 
 
@@ -137,10 +138,10 @@ class JournalSpool:
         with self._lock:
             place = self._index[mail_id]
             segment, offset, length, crc = place.segment, place.offset, place.length, place.crc
-        if length <= CHUNK and (data := segment.read_cached(offset, length)) is not None:
+        if length <= CACHED and (data := segment.read_cached(offset, length)) is not None:
             ready: Future[Iterator[bytes]] = Future()
             if zlib.crc32(data) == crc:
-                ready.set_result(iter((data,) if data else ()))
+                ready.set_result(data[start : start + CHUNK] for start in range(0, length, CHUNK))
             else:
                 ready.set_exception(_damaged(segment, offset))
             return ready
