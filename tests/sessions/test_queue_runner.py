@@ -488,7 +488,7 @@ async def test_a_mail_taken_off_hold_goes(bench: QueueBench) -> None:
     mail = await bench.put("fax1")
     bench.queue.accept(mail)
     bench.queue.hold(mail.id)
-    bench.queue.unhold(mail.id)
+    bench.queue.hold(mail.id, frozen=False)
     await bench.sender.next()
     await bench.empty()
 

@@ -152,9 +152,6 @@ class QueueRunner:
         self._look.set()
         return True
 
-    def unhold(self, mail_id: str) -> bool:
-        return self.hold(mail_id, frozen=False)
-
     def remove(self, mail_id: str) -> bool:
         """Forget a mail; its sender is not told. False: no such mail."""
         entry = self._waiting.get(mail_id)

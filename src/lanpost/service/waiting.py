@@ -35,10 +35,6 @@ class Entry:
     slots: dict[Recipient, Slot]
     scheduled: float = field(default=float("inf"))  # its earliest place in the heap
 
-    @property
-    def is_busy(self) -> bool:
-        return any(slot.busy for slot in self.slots.values())
-
 
 class WaitingMail:
     """All mail that waits. A mail leaves when its last recipient does, or by `remove`."""
