@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
+from dataclasses import replace
 
 from lanpost.errors import ChartUnavailable
 from lanpost.model.account import Terminal, User
 from lanpost.model.address import MailAddress
 from lanpost.model.binding import Binding, Entry
+from lanpost.model.details import NO_DETAILS, Details
 from lanpost.model.endpoint import Endpoint
 
 
@@ -25,7 +27,8 @@ class MemoryChart:
 
     async def bind(self, binding: Binding) -> None:
         self._answer()
-        self.known[binding.address] = Entry(binding.address, binding)
+        former = self.known.get(binding.address)
+        self.known[binding.address] = Entry(binding.address, binding, former.details if former else NO_DETAILS)
 
     async def bind_many(
         self, bindings: Iterable[Binding], progress: Callable[[int], object] = lambda _: None
@@ -41,7 +44,7 @@ class MemoryChart:
         entry = self.known.get(address)
         if entry is None or entry.binding is None:
             return False
-        self.known[address] = Entry(address)
+        self.known[address] = Entry(address, None, entry.details)
         return True
 
     async def add(self, address: MailAddress) -> bool:
@@ -50,14 +53,22 @@ class MemoryChart:
         self.known.setdefault(address, Entry(address))
         return is_new
 
+    async def describe(self, address: MailAddress, details: Details) -> bool:
+        self._answer()
+        if (entry := self.known.get(address)) is None:
+            return False
+        self.known[address] = replace(entry, details=details)
+        return True
+
     async def remove(self, address: MailAddress) -> bool:
         self._answer()
         return self.known.pop(address, None) is not None
 
-    async def entries(self) -> AsyncIterator[Entry]:
+    async def entries(self, after: str = "") -> AsyncIterator[Entry]:
         self._answer()
         for entry in sorted(self.known.values(), key=lambda entry: entry.address.key):
-            yield entry
+            if entry.address.key > after:
+                yield entry
 
     async def bound_to(self, endpoint: Endpoint) -> Sequence[Binding]:
         self._answer()

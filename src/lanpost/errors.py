@@ -2,7 +2,9 @@
 
 LanpostError
   InvalidValue (ValueError)      a text that cannot be what it should be
-    InvalidAddress, InvalidEndpoint, InvalidBinding
+    InvalidAddress, InvalidEndpoint, InvalidBinding, InvalidDetails
+    InvalidName                  no distinguished name of a directory
+    InvalidFilter                no search filter of a directory
   ConfigurationError             file, key, value and remedy
   LocalProtocolError             our own caller broke a session's order: a bug, it propagates
   ContentAborted                 the mail's sender left before its end
@@ -38,6 +40,18 @@ class InvalidEndpoint(InvalidValue):
 
 class InvalidBinding(InvalidValue):
     """Fields of a binding that contradict each other."""
+
+
+class InvalidDetails(InvalidValue):
+    """Not what an address book may say of an entry."""
+
+
+class InvalidName(InvalidValue):
+    """Not a distinguished name (RFC 4514)."""
+
+
+class InvalidFilter(InvalidValue):
+    """Not a search filter (RFC 4515)."""
 
 
 class ConfigurationError(LanpostError):

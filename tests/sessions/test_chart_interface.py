@@ -25,6 +25,7 @@ from lanpost.app.settings import ChartSettings, Settings
 from lanpost.errors import ChartUnavailable
 from lanpost.model.address import MailAddress
 from lanpost.model.binding import Binding, Entry, Source
+from lanpost.model.details import NO_DETAILS, Details
 from lanpost.model.endpoint import Endpoint
 from lanpost.service.ports import Chart
 
@@ -230,6 +231,34 @@ async def test_adding_makes_known_once_and_takes_nothing_away(chart: Chart) -> N
     await chart.bind(bound("fax1"))
     assert await chart.add(named("fax1")) is False
     assert await chart.look_up(named("fax1")) == Entry(named("fax1"), bound("fax1"))
+
+
+async def test_details_stay_through_bindings_and_go_with_the_entry(chart: Chart) -> None:
+    details = Details.of([("facsimileTelephoneNumber", "+81 3 1234"), ("o", "Büro, 2nd floor"), ("o", "ファクス")])
+    assert await chart.describe(named("fax1"), details) is False
+    await chart.add(named("fax1"))
+    assert await chart.describe(named("fax1"), details) is True
+    assert await chart.look_up(named("FAX1")) == Entry(named("fax1"), None, details)
+    await chart.bind(bound("fax1"))
+    await chart.bind_many([bound("fax1", THERE)])
+    assert await all_entries(chart) == [Entry(named("fax1"), bound("fax1", THERE), details)]
+    await chart.unbind(named("fax1"))
+    assert await chart.add(named("fax1")) is False
+    assert await chart.look_up(named("fax1")) == Entry(named("fax1"), None, details)
+    assert await chart.describe(named("fax1"), NO_DETAILS) is True
+    assert await chart.look_up(named("fax1")) == Entry(named("fax1"))
+    await chart.describe(named("fax1"), details)
+    await chart.remove(named("fax1"))
+    await chart.bind(bound("fax1"))
+    assert await chart.look_up(named("fax1")) == Entry(named("fax1"), bound("fax1"))
+
+
+async def test_entries_go_on_after_a_key(chart: Chart) -> None:
+    for name in ("c", "a", "b"):
+        await chart.add(named(name))
+    assert [entry.address.local async for entry in chart.entries(named("a").key)] == ["b", "c"]
+    assert [entry.address.local async for entry in chart.entries("b")] == ["b", "c"]
+    assert [entry async for entry in chart.entries(named("c").key)] == []
 
 
 async def test_removing_forgets_an_address_bound_or_not(chart: Chart) -> None:

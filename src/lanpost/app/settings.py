@@ -60,6 +60,10 @@ class Ldap:
     suffix: str = setting(read.text, "")
     admin_password_file: str = setting(read.text, "")
     anonymous: str = setting(read.one_of("read", "none"), "read")
+    client_ca_file: str = setting(read.text, "")  # whose client certificates log in by EXTERNAL; empty: our own CA
+    entries: int = setting(read.count, 100_000)  # of one search
+    search_timeout: float = setting(read.duration, "60s")
+    idle: float = setting(read.duration, "15m")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +72,15 @@ class ChartSettings:
     bind_dn: str = setting(read.text, "")
     password_file: str = setting(read.text, "")
     user: str = setting(read.text, "")
+    timeout: float = setting(read.duration, "2s")  # of one inquiry
+    replica: bool = setting(read.truth, False)  # a copy here, for while it cannot be asked
+    start_tls: bool = setting(read.truth, False)
+    ca_file: str = setting(read.text, "")  # who vouches for its certificate; empty: our own CA and the system's
+    certificate_file: str = setting(read.text, "")  # PEM with key: SASL EXTERNAL
+    filter: str = setting(read.text, "")  # "%s": the address
+    address_attribute: str = setting(read.text, "")
+    host_attribute: str = setting(read.text, "")
+    port_attribute: str = setting(read.text, "")
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,12 +17,14 @@ from typing import Any, TypeVar
 from lanpost.errors import ChartUnavailable, StoreBusy, StoreError
 from lanpost.model.address import MailAddress
 from lanpost.model.binding import Binding, Entry
+from lanpost.model.details import Details
 from lanpost.model.endpoint import Endpoint
-from lanpost.store.chart_sqlite import SqliteChart
+from lanpost.service.ports import Change, ChartStore
 
 MAX_WAITING = 10_000  # writes not yet taken up; one more is refused
 MAX_GROUP = 1_000  # writes that share a transaction
 IMPORT_BATCH = 25_000  # bindings in a transaction of their own: other writes wait up to half a second for one
+FEED_PAGE = 256  # changes told at a time
 POLL_SECONDS = 0.05  # how late a change made by another process is seen
 READ_PAUSES = (0.001, 0.005, 0.02, 0.1, 0.3, 0.6, 1.0)  # seconds; while another process recovers the file
 
@@ -33,7 +35,7 @@ Result = TypeVar("Result")
 class _Write:
     """One caller's change, and where he waits for it."""
 
-    perform: Callable[..., object]  # a method of SqliteChart
+    perform: Callable[..., object]  # a method of the store
     values: tuple[object, ...]
     done: asyncio.Future[Any]
 
@@ -43,12 +45,12 @@ def _nobody(_done: int) -> None:
 
 
 class ThreadedChart:
-    """The port `Chart` over a SqliteChart, which it owns. For one event loop.
+    """The ports `Chart` and `ChangeFeed` over a ChartStore, which it owns. For one event loop.
 
     A caller who is cancelled while he waits for a write cannot know whether it happened.
     """
 
-    def __init__(self, store: SqliteChart) -> None:
+    def __init__(self, store: ChartStore) -> None:
         self._store = store
         self._waiting: queue.Queue[_Write | None] = queue.Queue(MAX_WAITING)  # None: the end
         self._thread: threading.Thread | None = None
@@ -64,7 +66,7 @@ class ThreadedChart:
             raise ChartUnavailable(str(error)) from error
 
     async def bind(self, binding: Binding) -> None:
-        await self._write(SqliteChart.bind, binding)
+        await self._write(self._store.bind, binding)
 
     async def bind_many(self, bindings: Iterable[Binding], progress: Callable[[int], object] = _nobody) -> int:
         """Bind all, in batches that are durable one by one: what fails half way is made good by doing it again.
@@ -74,22 +76,24 @@ class ThreadedChart:
         source = iter(bindings)
         total = 0
         while batch := await asyncio.to_thread(lambda: list(islice(source, IMPORT_BATCH))):
-            total += await self._write(SqliteChart.bind_many, batch)
+            total += await self._write(self._store.bind_many, batch)
             progress(total)
         return total
 
     async def unbind(self, address: MailAddress) -> bool:
-        return await self._write(SqliteChart.unbind, address)
+        return await self._write(self._store.unbind, address)
 
     async def add(self, address: MailAddress) -> bool:
-        return await self._write(SqliteChart.add, address)
+        return await self._write(self._store.add, address)
+
+    async def describe(self, address: MailAddress, details: Details) -> bool:
+        return await self._write(self._store.describe, address, details)
 
     async def remove(self, address: MailAddress) -> bool:
-        return await self._write(SqliteChart.remove, address)
+        return await self._write(self._store.remove, address)
 
-    async def entries(self) -> AsyncIterator[Entry]:
+    async def entries(self, after: str = "") -> AsyncIterator[Entry]:
         """All entries by key; what changes meanwhile is told as it is when its turn comes, each once at most."""
-        after = ""
         while page := await self._read(self._store.entries, after):
             for entry in page:
                 yield entry
@@ -113,6 +117,26 @@ class ThreadedChart:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(POLL_SECONDS):
                         await changed.wait()
+
+    @property
+    def generation(self) -> str:
+        return self._store.generation()
+
+    async def position(self) -> int:
+        return await self._read(self._store.last_change)
+
+    async def changes_after(self, number: int, limit: int = FEED_PAGE) -> Sequence[Change] | None:
+        return await self._read(self._store.feed, number, limit)
+
+    async def wait_after(self, number: int) -> None:
+        """Our own changes at once, those of other processes within POLL_SECONDS; at once when it is closed."""
+        while not self._closed:
+            changed = self._changed
+            if await self._read(self._store.last_change) > number:
+                return
+            with suppress(TimeoutError):
+                async with asyncio.timeout(POLL_SECONDS):
+                    await changed.wait()
 
     async def close(self) -> None:
         """Do what waits, then let go. Idempotent; concurrent calls all wait for the end."""
@@ -166,7 +190,7 @@ class ThreadedChart:
         """The result of each; an exception for all of them where their transaction failed."""
         try:
             with self._store.transaction():
-                return [write.perform(self._store, *write.values) for write in writes]
+                return [write.perform(*write.values) for write in writes]
         except StoreError as error:
             return [ChartUnavailable(str(error)) for _ in writes]
         except Exception as error:

@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from lanpost.errors import InvalidBinding
 from lanpost.model.address import MailAddress
+from lanpost.model.details import NO_DETAILS, Details
 from lanpost.model.endpoint import Endpoint
 
 
@@ -52,3 +53,4 @@ class Entry:
 
     address: MailAddress
     binding: Binding | None = None
+    details: Details = NO_DETAILS  # for people's address books; no mail depends on them

@@ -8,13 +8,17 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Protocol
 
 from lanpost.model.account import Terminal, User
 from lanpost.model.address import MailAddress
 from lanpost.model.binding import Binding, Entry
 from lanpost.model.delivery import Outcome
+from lanpost.model.details import Details
 from lanpost.model.endpoint import Endpoint
 from lanpost.model.envelope import Client, Envelope, Recipient
 from lanpost.model.queued import QueuedMail
@@ -34,7 +38,10 @@ class Chart(Protocol):
         """
 
     async def bind(self, binding: Binding) -> None:
-        """Put a binding in force, durably, in place of the address's former one; the entry is made if need be."""
+        """Put a binding in force, durably, in place of the address's former one; the entry is made if need be.
+
+        What the entry says for address books stays.
+        """
 
     async def bind_many(self, bindings: Iterable[Binding], progress: Callable[[int], object] = ...) -> int:
         """Bind all, as fast as the store can; `progress` is told how many are done. Returns their number."""
@@ -45,11 +52,14 @@ class Chart(Protocol):
     async def add(self, address: MailAddress) -> bool:
         """Make an address known, without a binding. False: it was already."""
 
+    async def describe(self, address: MailAddress, details: Details) -> bool:
+        """Replace what the entry says for address books. False: no such address is known."""
+
     async def remove(self, address: MailAddress) -> bool:
         """Forget an address wholly. False: it was not known."""
 
-    def entries(self) -> AsyncIterator[Entry]:
-        """All entries, by key in ascending order."""
+    def entries(self, after: str = "") -> AsyncIterator[Entry]:
+        """All entries whose key is greater than `after`, by key in ascending order."""
 
     async def bound_to(self, endpoint: Endpoint) -> Sequence[Binding]:
         """Every binding that names this endpoint."""
@@ -62,6 +72,72 @@ class Chart(Protocol):
 
     async def close(self) -> None:
         """Let go of whatever is open. Idempotent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One entry as it has become; `entry` is None where the address was removed."""
+
+    number: int  # greater than that of every earlier change, of this chart or its process before
+    address: MailAddress
+    entry: Entry | None
+
+
+class ChartStore(Protocol):
+    """A chart on this machine, for any thread: reads take microseconds, writes wait for the disk.
+
+    Means the same as `Chart`, whose names it uses. Raises StoreError; StoreBusy from a read: in a moment.
+    """
+
+    @property
+    def file(self) -> Path: ...
+    def look_up(self, address: MailAddress) -> Entry | None: ...
+    def entries(self, after: str = ..., limit: int = ...) -> Sequence[Entry]:
+        """The entries that follow the key `after`; none: that was the last."""
+
+    def bound_to(self, endpoint: Endpoint) -> Sequence[Binding]: ...
+    def last_change(self) -> int:
+        """The number of the newest change."""
+
+    def changes_since(self, change: int, limit: int = ...) -> Sequence[tuple[int, MailAddress]]:
+        """Addresses bound after that number and still bound, each with its last number, in order."""
+
+    def feed(self, after: int, limit: int = ...) -> Sequence[Change] | None:
+        """As `ChangeFeed.changes_after`."""
+
+    def generation(self) -> str:
+        """As `ChangeFeed.generation`."""
+
+    def bind(self, binding: Binding) -> None: ...
+    def bind_many(self, bindings: Iterable[Binding]) -> int: ...
+    def unbind(self, address: MailAddress) -> bool: ...
+    def add(self, address: MailAddress) -> bool: ...
+    def describe(self, address: MailAddress, details: Details) -> bool: ...
+    def remove(self, address: MailAddress) -> bool: ...
+    def transaction(self) -> AbstractContextManager[None]:
+        """What is written inside is durable together when it ends, or not at all."""
+
+    def close(self) -> None: ...
+
+
+class ChangeFeed(Protocol):
+    """Every change of a chart in order, removals too, for those who keep a copy. Raises ChartUnavailable."""
+
+    @property
+    def generation(self) -> str:
+        """Another word whenever the numbers begin anew, as in a chart that was made anew."""
+
+    async def position(self) -> int:
+        """The number of the newest change."""
+
+    async def changes_after(self, number: int, limit: int = ...) -> Sequence[Change] | None:
+        """What changed after that number, oldest first; an address that changed several times is told once.
+
+        None: the chart does not remember so long ago; begin anew with all entries.
+        """
+
+    async def wait_after(self, number: int) -> None:
+        """Return once there may be a change after that number."""
 
 
 class Accounts(Protocol):

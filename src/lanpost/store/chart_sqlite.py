@@ -8,18 +8,21 @@ Every method raises StoreError; StoreBusy from a read means "in a moment" (anoth
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from lanpost.errors import StoreError
 from lanpost.model.address import MailAddress
 from lanpost.model.binding import Binding, Entry, Source
+from lanpost.model.details import NO_DETAILS, Details
 from lanpost.model.endpoint import Endpoint
+from lanpost.service.ports import Change
 from lanpost.store.sqlite import (
     BUSY_SECONDS,
     Schema,
@@ -31,6 +34,8 @@ from lanpost.store.sqlite import (
 )
 
 WRITE_CACHE = 64 * 2**20  # octets; an import in no order touches the whole tree again and again
+REMOVED_KEPT = 10_000  # removals remembered for those who keep a copy; who comes later begins anew
+REMOVED_TIDIED = 100  # changes from one look at them to the next
 PAGE = 256  # entries read at a time: under a millisecond
 
 SCHEMA = Schema(
@@ -51,10 +56,25 @@ SCHEMA = Schema(
             "CREATE TABLE counter (last_change INTEGER NOT NULL)",
             "INSERT INTO counter VALUES (0)",
         ),
+        (
+            # `details`: JSON. From here on every write has its `change`, those that take something away too.
+            "ALTER TABLE entry ADD COLUMN details TEXT",
+            "DROP INDEX entry_change",
+            "CREATE INDEX entry_change ON entry (change)",
+            (
+                "CREATE TABLE removed"
+                " (change INTEGER PRIMARY KEY, key TEXT NOT NULL, local TEXT NOT NULL, domain TEXT NOT NULL)"
+            ),
+            # `horizon`: what was removed up to there is forgotten.
+            "ALTER TABLE counter ADD COLUMN horizon INTEGER NOT NULL DEFAULT 0",
+            "ALTER TABLE counter ADD COLUMN generation TEXT NOT NULL DEFAULT ''",
+            "UPDATE counter SET generation = lower(hex(randomblob(8))), horizon = last_change",
+        ),
     ),
 )
 
-COLUMNS = "key, local, domain, host, port, zone, updated, expires, source, owner"
+COLUMNS = "key, local, domain, host, port, zone, updated, expires, source, owner, details"
+_BINDING_COLUMNS = COLUMNS.removesuffix(", details")
 _LOOK_UP = f"SELECT {COLUMNS} FROM entry WHERE key = ?"  # noqa: S608
 _PAGE = f"SELECT {COLUMNS} FROM entry WHERE key > ? ORDER BY key LIMIT ?"  # noqa: S608
 _BOUND_TO = (
@@ -64,13 +84,20 @@ _BOUND_TO = (
 _CHANGES = (
     "SELECT change, key, local, domain FROM entry WHERE change > ? AND host IS NOT NULL ORDER BY change LIMIT ?"
 )
-_BIND = f"INSERT OR REPLACE INTO entry ({COLUMNS}, change) VALUES (?,?,?,?,?,?,?,?,?,?,?)"  # noqa: S608
+_ALL_CHANGES = f"SELECT change, {COLUMNS} FROM entry WHERE change > ? ORDER BY change LIMIT ?"  # noqa: S608
+_REMOVALS = "SELECT change, key, local, domain FROM removed WHERE change > ? ORDER BY change LIMIT ?"
+_BIND = (
+    f"INSERT INTO entry ({_BINDING_COLUMNS}, change) VALUES (?,?,?,?,?,?,?,?,?,?,?)"  # noqa: S608
+    " ON CONFLICT (key) DO UPDATE SET local = excluded.local, domain = excluded.domain, host = excluded.host,"
+    " port = excluded.port, zone = excluded.zone, updated = excluded.updated, expires = excluded.expires,"
+    " source = excluded.source, owner = excluded.owner, change = excluded.change"
+)
 _UNBIND = (
     "UPDATE entry SET host = NULL, port = NULL, zone = NULL, updated = NULL, expires = NULL, source = NULL,"
-    " owner = NULL WHERE key = ? AND host IS NOT NULL"
+    " owner = NULL, change = ? WHERE key = ? AND host IS NOT NULL"
 )
 
-Row = tuple[str, str, str, str | None, int, str, int, int | None, str, str]
+Row = tuple[str, str, str, str | None, int, str, int, int | None, str, str, str | None]
 
 
 class SqliteChart:
@@ -106,7 +133,7 @@ class SqliteChart:
         return [binding for row in rows if (binding := entry_of(row).binding)]
 
     def last_change(self) -> int:
-        """The number of the newest binding ever written; it only grows, by one with each, in whichever process."""
+        """The number of the newest change ever made; it only grows, in whichever process."""
         return int(self._read("SELECT last_change FROM counter")[0][0])
 
     def changes_since(self, change: int, limit: int = PAGE) -> Sequence[tuple[int, MailAddress]]:
@@ -117,6 +144,27 @@ class SqliteChart:
         rows = self._read(_CHANGES, change, limit)
         return [(number, MailAddress(local, domain, key)) for number, key, local, domain in rows]
 
+    def generation(self) -> str:
+        """Another word for another file: change numbers compare within one only."""
+        return str(self._read("SELECT generation FROM counter")[0][0])
+
+    def feed(self, after: int, limit: int = PAGE) -> Sequence[Change] | None:
+        """Every change after that number, removals too, oldest first; None: it is not remembered so far back."""
+        horizon, last = self._read("SELECT horizon, last_change FROM counter")[0]
+        if not horizon <= after <= last:
+            return None
+        changes = [
+            Change(number, entry.address, entry)
+            for number, *row in self._read(_ALL_CHANGES, after, limit)
+            for entry in (entry_of(cast("Row", row)),)
+        ]
+        changes += [
+            Change(number, MailAddress(local, domain, key), None)
+            for number, key, local, domain in self._read(_REMOVALS, after, limit)
+        ]
+        changes.sort(key=attrgetter("number"))
+        return changes[:limit]
+
     def bind(self, binding: Binding) -> None:
         """Put a binding in force, durably, in place of the address's former one."""
         self.bind_many((binding,))
@@ -124,26 +172,58 @@ class SqliteChart:
     def bind_many(self, bindings: Iterable[Binding]) -> int:
         """Put all in force in one transaction. Returns their number."""
         with self.transaction():
-            if self._last_change is None:
-                (self._last_change,) = self._writer.execute("SELECT last_change FROM counter").fetchone()
-            rows = [(*_values(each), change) for change, each in enumerate(bindings, self._last_change + 1)]
-            self._last_change += len(rows)
+            last = self._counted(0)
+            rows = [(*_values(each), change) for change, each in enumerate(bindings, last + 1)]
+            self._counted(len(rows))
             rows.sort(key=itemgetter(0))  # neighbours lie on one page: half the time of an import in no order
             self._writer.executemany(_BIND, rows)
         return len(rows)
 
     def unbind(self, address: MailAddress) -> bool:
         """Take the endpoint away and keep the entry. False: none was bound."""
-        return self._write(_UNBIND, address.key) > 0
+        with self.transaction():
+            return self._writer.execute(_UNBIND, (self._counted(1), address.key)).rowcount > 0
 
     def add(self, address: MailAddress) -> bool:
         """Make an address known, without a binding. False: it was already."""
-        statement = "INSERT OR IGNORE INTO entry (key, local, domain) VALUES (?, ?, ?)"
-        return self._write(statement, address.key, address.local, address.domain) > 0
+        statement = "INSERT OR IGNORE INTO entry (change, key, local, domain) VALUES (?, ?, ?, ?)"
+        with self.transaction():
+            values = (self._counted(1), address.key, address.local, address.domain)
+            return self._writer.execute(statement, values).rowcount > 0
+
+    def describe(self, address: MailAddress, details: Details) -> bool:
+        """Replace what the entry says for address books. False: no such address is known."""
+        text = json.dumps(details.pairs, ensure_ascii=False) if details else None
+        with self.transaction():
+            values = (text, self._counted(1), address.key)
+            statement = "UPDATE entry SET details = ?, change = ? WHERE key = ?"
+            return self._writer.execute(statement, values).rowcount > 0
 
     def remove(self, address: MailAddress) -> bool:
         """Forget an address wholly. False: it was not known."""
-        return self._write("DELETE FROM entry WHERE key = ?", address.key) > 0
+        with self.transaction():
+            if not self._writer.execute("DELETE FROM entry WHERE key = ?", (address.key,)).rowcount:
+                return False
+            change = self._counted(1)
+            values = (change, address.key, address.local, address.domain)
+            self._writer.execute("INSERT INTO removed VALUES (?, ?, ?, ?)", values)
+            if not change % REMOVED_TIDIED:
+                self._forget_removed()
+        return True
+
+    def _forget_removed(self) -> None:
+        statement = "SELECT change FROM removed ORDER BY change DESC LIMIT 1 OFFSET ?"
+        found = self._writer.execute(statement, (REMOVED_KEPT,)).fetchone()
+        if found:
+            self._writer.execute("DELETE FROM removed WHERE change <= ?", found)
+            self._writer.execute("UPDATE counter SET horizon = ?", found)
+
+    def _counted(self, changes: int) -> int:
+        """The number of the last of so many changes more, in the transaction under way."""
+        if self._last_change is None:
+            (self._last_change,) = self._writer.execute("SELECT last_change FROM counter").fetchone()
+        self._last_change += changes
+        return int(self._last_change)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -176,17 +256,14 @@ class SqliteChart:
         except sqlite3.Error as error:
             raise sqlite_error(error, self.file) from error
 
-    def _write(self, statement: str, *values: object) -> int:
-        with self.transaction():
-            return self._writer.execute(statement, values).rowcount
-
 
 def row_of(entry: Entry) -> tuple[object, ...]:
     """The values of COLUMNS."""
+    details = json.dumps(entry.details.pairs, ensure_ascii=False) if entry.details else None
     if entry.binding:
-        return _values(entry.binding)
+        return (*_values(entry.binding), details)
     address = entry.address
-    return (address.key, address.local, address.domain, None, None, None, None, None, None, None)
+    return (address.key, address.local, address.domain, None, None, None, None, None, None, None, details)
 
 
 def _values(binding: Binding) -> tuple[object, ...]:
@@ -211,14 +288,15 @@ _SOURCES = {source.value: source for source in Source}
 def entry_of(row: Row) -> Entry:
     """What the values of COLUMNS say. Raises StoreError."""
     # Built from their parts, not parsed: only valid ones were ever written.
-    key, local, domain, host, port, zone, updated, expires, source, owner = row
+    key, local, domain, host, port, zone, updated, expires, source, owner, told = row
     address = MailAddress(local, domain, key)
+    details = NO_DETAILS if told is None else Details(tuple(map(tuple, json.loads(told))))
     if host is None:
-        return Entry(address)
+        return Entry(address, None, details)
     until = None if expires is None else from_micros(expires)
     try:
         written_by = _SOURCES[source]
     except KeyError:
         raise StoreError(f"the chart's entry {key} has an unknown source {source!r}; upgrade lanpost") from None
     since = from_micros(updated)
-    return Entry(address, Binding(address, Endpoint(host, port, zone), since, until, written_by, owner))
+    return Entry(address, Binding(address, Endpoint(host, port, zone), since, until, written_by, owner), details)

@@ -14,6 +14,7 @@ import pytest
 from lanpost.errors import StoreBusy, StoreError, StoreFull
 from lanpost.model.address import MailAddress
 from lanpost.model.binding import Binding, Entry
+from lanpost.model.details import Details
 from lanpost.model.endpoint import Endpoint
 from lanpost.store.chart_sqlite import SqliteChart
 
@@ -63,7 +64,7 @@ def test_every_binding_has_a_greater_number_than_all_before(chart: SqliteChart) 
     chart.bind(bound("a"))
     changes = chart.changes_since(before)
     assert [address for _, address in changes] == [named("c"), named("a")]
-    assert [number for number, _ in changes] == [before + 1, before + 2]
+    assert before < changes[0][0] < changes[1][0] == chart.last_change()
     assert chart.last_change() == before + 2
     assert chart.changes_since(chart.last_change()) == []
 
@@ -167,3 +168,56 @@ def test_a_source_that_a_newer_lanpost_wrote_is_refused(chart: SqliteChart) -> N
     chart._writer.execute("UPDATE entry SET source = 'telepathy'")
     with pytest.raises(StoreError, match="telepathy"):
         chart.look_up(named("fax1"))
+
+
+# --- the feed --------------------
+
+
+def test_the_feed_tells_every_change_once_and_removals_too(chart: SqliteChart) -> None:
+    chart.add(named("a"))
+    chart.bind(bound("b"))
+    start = chart.last_change()
+    assert chart.feed(start) == []
+    chart.bind(bound("c"))
+    chart.describe(named("c"), Details.of([("o", "Acme")]))
+    chart.unbind(named("b"))
+    chart.remove(named("a"))
+    changes = chart.feed(start)
+    assert changes is not None
+    assert [(change.address.local, change.entry) for change in changes] == [
+        ("c", Entry(named("c"), bound("c"), Details.of([("o", "Acme")]))),
+        ("b", Entry(named("b"))),
+        ("a", None),
+    ]
+    assert [change.number for change in changes] == sorted({change.number for change in changes})
+    assert chart.feed(start, limit=2) == changes[:2]
+    assert chart.feed(changes[1].number) == changes[2:]
+
+
+def test_an_address_removed_and_added_again_is_told_last_as_it_is(chart: SqliteChart) -> None:
+    chart.bind(bound("a"))
+    start = chart.last_change()
+    chart.remove(named("a"))
+    chart.add(named("a"))
+    changes = chart.feed(start)
+    assert changes is not None
+    assert [change.entry for change in changes] == [None, Entry(named("a"))]
+
+
+def test_the_feed_does_not_remember_for_ever_and_knows_no_future(
+    chart: SqliteChart, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lanpost.store.chart_sqlite.REMOVED_KEPT", 10)
+    start = chart.last_change()
+    for number in range(150):
+        chart.add(named(f"x{number}"))
+        chart.remove(named(f"x{number}"))
+    assert chart.feed(start) is None
+    assert chart.feed(chart.last_change() + 1) is None
+    assert chart.feed(chart.last_change()) == []
+
+
+def test_a_chart_made_anew_is_of_another_generation(chart: SqliteChart, tmp_path: Path) -> None:
+    other = SqliteChart(tmp_path / "other.sqlite3")
+    assert other.generation() not in ("", chart.generation())
+    other.close()
