@@ -7,6 +7,7 @@ settings of an empty chart, which any number of handles and processes may then o
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import sys
@@ -47,7 +48,12 @@ def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Setting
     """Read from a file that another process can read too."""
     with request.param(tmp_path) as chart_settings:
         file = tmp_path / "lanpost.toml"
-        keys = "".join(f'{key} = "{value}"\n' for key, value in asdict(chart_settings).items())
+        defaults = asdict(ChartSettings())
+        keys = "".join(
+            f"{key} = {json.dumps(value)}\n"
+            for key, value in asdict(chart_settings).items()
+            if value != defaults[key]
+        )
         file.write_text(f'data = "{tmp_path}"\n[chart]\n{keys}', "utf-8")
         yield load(str(file))
 

@@ -65,7 +65,6 @@ def test_every_binding_has_a_greater_number_than_all_before(chart: SqliteChart) 
     changes = chart.changes_since(before)
     assert [address for _, address in changes] == [named("c"), named("a")]
     assert before < changes[0][0] < changes[1][0] == chart.last_change()
-    assert chart.last_change() == before + 2
     assert chart.changes_since(chart.last_change()) == []
 
 
