@@ -17,6 +17,7 @@ LanpostError
   ServerNotRunning               nobody answers at the server's control socket
   ChartUnavailable               the inquiry got no answer: never read as "no such address"
   RegistrationRefused            knows its HTTP status
+  DirectoryRefused               our directory says no; knows its LDAP result code
   RegistrarUnreachable           a terminal got no usable answer; knows whether for want of an address or route
   RegistrarUntrusted             whoever answered is not the registrar that the terminal's token pins
 """
@@ -120,6 +121,14 @@ class RegistrationRefused(LanpostError):
     def __init__(self, text: str, *, http_status: int) -> None:
         super().__init__(text)
         self.http_status = http_status
+
+
+class DirectoryRefused(LanpostError):
+    """Our directory refuses an operation. `code` is the LDAP result code (RFC 4511 §4.1.9)."""
+
+    def __init__(self, text: str, *, code: int) -> None:
+        super().__init__(text)
+        self.code = code
 
 
 class RegistrarUnreachable(LanpostError):

@@ -10,6 +10,7 @@ import ipaddress
 import socket
 import ssl
 from datetime import UTC, datetime
+from pathlib import Path
 
 import structlog
 
@@ -36,7 +37,8 @@ def open_authority(settings: Settings, clock: Clock = utc_now) -> Authority:
 
 def names_of(settings: Settings) -> Names:
     """What clients call this server by: its name, its addresses, and where it listens."""
-    listens = (*settings.http.listen, *settings.smtp.listen, *settings.submission.listen, *settings.pop3.listen)
+    services = (settings.http, settings.smtp, settings.submission, settings.pop3, settings.ldap)
+    listens = [listen for service in services for listen in service.listen]
     named = {listen.host for listen in listens if not ipaddress.ip_address(listen.host).is_unspecified}
     hostname = settings.hostname or socket.gethostname()  # never the "fully qualified" one: that would ask DNS
     return Names(hostname, named | set(own_addresses()) | {"127.0.0.1", "::1"})
@@ -51,6 +53,10 @@ class Certificates:
         self._clock = clock
         self.authority = open_authority(settings, clock)
         self.context: ssl.SSLContext = self.authority.ssl_context(names_of(settings), clock())
+
+    def asking_context(self, client_ca_file: Path | None = None) -> ssl.SSLContext:
+        """The same with a wish for client certificates, of our own CA or of that file's. Raises StoreError."""
+        return self.authority.asking_context(client_ca_file)
 
     async def keep_renewed(self) -> None:
         """Look again and again whether a new certificate is due. Ends by cancellation only."""

@@ -47,14 +47,7 @@ class RegistrationService:
 
         Raises StoreError.
         """
-        self.registrar = Registrar(
-            chart,
-            accounts,
-            mailboxes,
-            rules_of(settings),
-            durably=asyncio.to_thread,
-            administrator_sha256=sha256_of(admin_token(settings.data)),
-        )
+        self.registrar = registrar_of(settings, chart, accounts, mailboxes)
         api = Api(
             self.registrar,
             domain=settings.domain,
@@ -82,6 +75,18 @@ class RegistrationService:
     async def stop(self, seconds: float) -> None:
         """Accept no more, finish what is being answered within `seconds`. Idempotent."""
         await self._server.stop(seconds)
+
+
+def registrar_of(settings: Settings, chart: Chart, accounts: Accounts, mailboxes: Mailboxes) -> Registrar:
+    """The registrar as the settings have it; makes the administrator's secret at the first start. StoreError."""
+    return Registrar(
+        chart,
+        accounts,
+        mailboxes,
+        rules_of(settings),
+        durably=asyncio.to_thread,
+        administrator_sha256=sha256_of(admin_token(settings.data)),
+    )
 
 
 def rules_of(settings: Settings) -> Rules:

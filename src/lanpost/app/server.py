@@ -7,7 +7,7 @@ import resource
 import signal
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
 from functools import partial
@@ -25,13 +25,14 @@ from lanpost.app.checks import problems
 from lanpost.app.config import changed_keys, load
 from lanpost.app.control import CONTROL_SOCKET, ControlServer
 from lanpost.app.delivery_reports import DeliveryReports
+from lanpost.app.directory_face import DirectoryFace
 from lanpost.app.growing_content import ContentFolder
 from lanpost.app.inquiry import now, open_mailboxes, router
 from lanpost.app.logs import configure
 from lanpost.app.queue_access import SPOOL_FOLDER
 from lanpost.app.queue_runner import QueueRules, QueueRunner
 from lanpost.app.reception import Reception, ReceptionRules
-from lanpost.app.registration import ACCOUNTS_FILE, RegistrationService
+from lanpost.app.registration import ACCOUNTS_FILE, RegistrationService, registrar_of, rules_of
 from lanpost.app.settings import Settings
 from lanpost.app.spool_adoption import adopt
 from lanpost.app.workers import Workers, report_to_first, worker_count
@@ -85,9 +86,10 @@ class Server:
         self._settings = settings
         self._worker = worker
         self._count = worker_count(settings)
-        _allow_open_files(3 * settings.limits.connections + settings.delivery.connections + 1000)
+        allow_open_files(3 * settings.limits.connections + settings.delivery.connections + 1000)
         self._workers = Workers(0 if worker else self._count, settings.file)
         self._registration: RegistrationService | None = None
+        self._directory: DirectoryFace | None = None
         self._hostname = settings.hostname or socket.gethostname()  # never the "fully qualified" one: that asks DNS
         self._started = time.monotonic()
         self._stop = asyncio.Event()
@@ -230,6 +232,24 @@ class Server:
         for listener in self._listeners:
             await listener.start()
             stack.push_async_callback(listener.drain, 0)
+        if settings.ldap.listen:
+            registrar = registrar_of(settings, self._chart, self._accounts, self._mailboxes)
+            self._directory = DirectoryFace(
+                settings,
+                settings.ldap.listen,
+                self._chart,
+                self._accounts,
+                self._mailboxes,
+                registrar,
+                self._certificates,
+                limits=limits,
+                share_ports=self._count > 1,
+                claim_ports=not self._worker,
+                delays=self._login_delays,
+            )
+            await self._directory.start()
+            stack.push_async_callback(self._directory.stop, 0)
+            self._listeners = [*self._listeners, self._directory.listener]
         name = f"control-{self._worker}.sock" if self._worker else CONTROL_SOCKET
         control = ControlServer(settings.data / name, self._queue, self.status)
         await control.start()
@@ -323,10 +343,7 @@ class Server:
         shown = {listener.name: listener.addresses for listener in self._listeners}
         if self._registration is not None:
             shown["http"] = self._registration.addresses
-        return {
-            name: [f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in addresses]
-            for name, addresses in shown.items()
-        }
+        return shown_addresses(shown)
 
     def _reload(self) -> None:
         """SIGHUP: what can change while running does; what cannot is named."""
@@ -349,6 +366,8 @@ class Server:
         self._reception.rules = _reception_rules(taken, self._hostname)
         if self._registration is not None:
             self._registration.reload(taken)
+        if self._directory is not None:
+            self._directory.registrar.use(rules_of(taken))
         self._workers.signal(signal.SIGHUP)
         log.info("settings reloaded", at_next_start=waiting, **self._label())
 
@@ -363,6 +382,14 @@ def _taken_over(old: Settings, fresh: Settings) -> Settings:
             value = replace(getattr(taken, table), **{name: getattr(value, name)})
         taken = replace(taken, **{table: value})
     return taken
+
+
+def shown_addresses(listening: Mapping[str, Sequence[tuple[str, int]]]) -> dict[str, list[str]]:
+    """Services and where they listen, for people."""
+    return {
+        name: [f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in addresses]
+        for name, addresses in listening.items()
+    }
 
 
 def share(settings: Settings, limit: int) -> int:
@@ -386,7 +413,7 @@ def _reception_rules(settings: Settings, hostname: str) -> ReceptionRules:
     )
 
 
-def _allow_open_files(wanted: int) -> None:
+def allow_open_files(wanted: int) -> None:
     """Debian lets a process have 1024 files open unless it asks for more."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != resource.RLIM_INFINITY and soft < wanted:

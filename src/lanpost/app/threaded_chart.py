@@ -65,6 +65,10 @@ class ThreadedChart:
         except StoreError as error:
             raise ChartUnavailable(str(error)) from error
 
+    def look_up_now(self, address: MailAddress) -> Entry | None:
+        """The inquiry without waiting. StoreBusy where that is not possible just now, StoreError."""
+        return self._store.look_up(address)
+
     async def bind(self, binding: Binding) -> None:
         await self._write(self._store.bind, binding)
 

@@ -138,7 +138,7 @@ def worker_count(settings: Settings) -> int:
     """How many processes the settings ask for; "auto": one for each core that we may use, within MAX_AUTO."""
     if settings.workers:
         return settings.workers
-    shared = (*settings.smtp.listen, *settings.submission.listen, *settings.pop3.listen)
+    shared = (*settings.smtp.listen, *settings.submission.listen, *settings.pop3.listen, *settings.ldap.listen)
     if any(listen.port == 0 for listen in shared):
         return 1  # "any free port" is another one for each process
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

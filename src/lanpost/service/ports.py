@@ -6,7 +6,7 @@ machine at once, or with a `concurrent.futures.Future` where the disk must be wa
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -274,6 +274,9 @@ class MailboxSession(Protocol):
 
     def close(self) -> None:
         """Give the mailbox free for the next session. Idempotent."""
+
+
+Durably = Callable[[Callable[[], None]], Awaitable[None]]  # runs a write that waits for the disk off the event loop
 
 
 class Clock(Protocol):

@@ -8,7 +8,7 @@ fault at the other end.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -19,7 +19,7 @@ from lanpost.model.binding import Binding, Entry, Source
 from lanpost.model.endpoint import SMTP_PORT, Endpoint
 from lanpost.model.networks import Network, is_within
 from lanpost.service.credentials import Credential, new_secret, sha256_of
-from lanpost.service.ports import Accounts, Chart, Mailboxes
+from lanpost.service.ports import Accounts, Chart, Durably, Mailboxes
 from lanpost.service.throttle import Throttle
 
 MIN_LIFETIME = timedelta(seconds=1)  # below it a terminal would do little but register
@@ -42,8 +42,6 @@ RESERVED = frozenset(
         "webmaster",
     ]
 )
-
-Durably = Callable[[Callable[[], None]], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +122,11 @@ class Registrar:
         self._rules = rules
         self._own_domain = _domain_key(MailAddress.parse("x", rules.domain))
 
+    @property
+    def lifetime(self) -> timedelta:
+        """What a binding lives unless another is asked for."""
+        return self._rules.lifetime
+
     async def register(
         self, address: MailAddress, credential: Credential | None, peer: Endpoint, request: Request, now: datetime
     ) -> Registration:
@@ -136,17 +139,20 @@ class Registrar:
         if credential is None and self._rules.claim:
             return await self._claim(address, peer, request, now)
         registrant = self._identify(address, credential, peer, now)
-        if not registrant.owns(address):
-            if request.endpoint is None:
-                raise RegistrationRefused(
-                    f'whoever speaks for {address} must name its "endpoint", as "10.0.0.7:25"', http_status=422
-                )
-            # A DHCP server meets every host on the LAN; only terminals that were made known get mail.
-            if registrant.terminal and not await self._is_known(address):
-                raise _not_enrolled(address)
-        binding = self._binding(address, registrant, peer, request, now)
-        await self._chart.bind(binding)
-        return Registration(binding)
+        return Registration(await self._bind(address, registrant, peer, request, now))
+
+    async def register_proven(
+        self, terminal: Terminal, address: MailAddress, peer: Endpoint, request: Request, now: datetime
+    ) -> Binding:
+        """The same for a terminal that has proved itself already, as to the directory. 403, 404, 409, 422."""
+        self._refuse_mailbox(address)
+        registrant = _may_change(terminal, address)
+        return await self._bind(address, registrant, peer, request, now)
+
+    async def unregister_proven(self, terminal: Terminal, address: MailAddress) -> bool:
+        """Take the binding away for such a terminal; the address stays known. False: it had none. 403."""
+        _may_change(terminal, address)
+        return await self._chart.unbind(address)
 
     async def unregister(
         self, address: MailAddress, credential: Credential | None, peer: Endpoint, now: datetime
@@ -192,13 +198,7 @@ class Registrar:
         if credential.account is not None:
             named = self._accounts.terminal(credential.account)
             if named is not None and credential.proves_terminal(named):
-                if address is not None and named.speaks_for_others:
-                    return _Registrant(named)
-                raise RegistrationRefused(
-                    f"this secret is of {named.address}, which may change its own binding and nobody else's; "
-                    "an administrator's secret may more",
-                    http_status=403,
-                )
+                return _may_change(named, address)
         if address is not None and own is None:
             raise _not_enrolled(address)
         self._wrong_secrets.count(peer.host, now)
@@ -207,6 +207,21 @@ class Registrar:
             f"this is not the secret {whose}; `lanpost terminal rotate ADDRESS` at the server makes a new one",
             http_status=401,
         )
+
+    async def _bind(
+        self, address: MailAddress, registrant: _Registrant, peer: Endpoint, request: Request, now: datetime
+    ) -> Binding:
+        if not registrant.owns(address):
+            if request.endpoint is None:
+                raise RegistrationRefused(
+                    f'whoever speaks for {address} must name its "endpoint", as "10.0.0.7:25"', http_status=422
+                )
+            # A DHCP server meets every host on the LAN; only terminals that were made known get mail.
+            if registrant.terminal and not await self._is_known(address):
+                raise _not_enrolled(address)
+        binding = self._binding(address, registrant, peer, request, now)
+        await self._chart.bind(binding)
+        return binding
 
     def _binding(
         self, address: MailAddress, registrant: _Registrant, peer: Endpoint, request: Request, now: datetime
@@ -319,6 +334,17 @@ class Registrar:
                 f"{address} is a person's mailbox here and cannot be a terminal's address; choose another",
                 http_status=409,
             )
+
+
+def _may_change(terminal: Terminal, address: MailAddress | None) -> _Registrant:
+    registrant = _Registrant(terminal)
+    if address is not None and (registrant.owns(address) or terminal.speaks_for_others):
+        return registrant
+    raise RegistrationRefused(
+        f"this secret is of {terminal.address}, which may change its own binding and nobody else's; "
+        "an administrator's secret may more",
+        http_status=403,
+    )
 
 
 def _not_enrolled(address: MailAddress) -> RegistrationRefused:

@@ -16,7 +16,7 @@ import ipaddress
 import os
 import re
 import ssl
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -54,9 +54,9 @@ class Authority:
         self._folder = folder
         self._certificate = certificate
         self._key = key
-        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self._context.minimum_version = ssl.TLSVersion.TLSv1_2
-        self._loaded = b""  # what the context was loaded from
+        self._context = _server_context()
+        self._contexts = [self._context]
+        self._loaded = b""  # what the contexts were loaded from
 
     @staticmethod
     def open(folder: Path, now: datetime) -> Authority:
@@ -114,6 +114,29 @@ class Authority:
             self.load()
         return self._context
 
+    def asking_context(self, client_ca_file: Path | None = None) -> ssl.SSLContext:
+        """Another context, with the same certificate, that asks clients for one of this CA, or of that file's.
+
+        They need not show one. After `ssl_context`; later renewals reach it too.
+        """
+        trusted = client_ca_file or self.ca_file
+        context = _server_context()
+        context.verify_mode = ssl.CERT_OPTIONAL
+        try:
+            context.load_verify_locations(trusted)
+            context.load_cert_chain(self._folder / "server.pem")
+        except OSError as error:  # ssl.SSLError too
+            raise store_error(error, str(trusted)) from None
+        self._contexts.append(context)
+        return context
+
+    def issue_client(self, address: str, now: datetime) -> bytes:
+        """A key and a certificate by which a terminal proves that it is this address, PEM, good for a year."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        names: list[x509.GeneralName] = [x509.RFC822Name(address)] if address.isascii() else []
+        certificate = self._signed(address[:64], key, now, ExtendedKeyUsageOID.CLIENT_AUTH, names)
+        return _key_pem(key) + certificate.public_bytes(serialization.Encoding.PEM)
+
     def renew(self, names: Names, now: datetime) -> bool:
         """Make a new server certificate where one is due. True: there is one to `load`, made here or elsewhere.
 
@@ -136,7 +159,8 @@ class Authority:
         path = self._folder / "server.pem"
         try:
             content = path.read_bytes()
-            self._context.load_cert_chain(path)
+            for context in self._contexts:
+                context.load_cert_chain(path)
         except OSError as error:
             raise store_error(error, str(path)) from None
         self._loaded = content
@@ -157,6 +181,19 @@ class Authority:
 
     def _issue(self, names: Names, now: datetime) -> bytes:
         key = ec.generate_private_key(ec.SECP256R1())
+        certificate = self._signed(
+            "lanpost server", key, now, ExtendedKeyUsageOID.SERVER_AUTH, _alternatives(names)
+        )
+        return _key_pem(key) + certificate.public_bytes(serialization.Encoding.PEM)
+
+    def _signed(
+        self,
+        name: str,
+        key: ec.EllipticCurvePrivateKey,
+        now: datetime,
+        usage: x509.ObjectIdentifier,
+        alternatives: Sequence[x509.GeneralName],
+    ) -> x509.Certificate:
         end = min(now + SERVER_LIFETIME, self._certificate.not_valid_after_utc)
         if end - now < SERVER_LIFETIME / 2:
             raise StoreError(
@@ -164,16 +201,22 @@ class Authority:
                 "give every terminal a new token (`lanpost terminal rotate`)"
             )
         issuer = self._certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
-        certificate = (
-            _builder("lanpost server", self._certificate.subject, key.public_key(), now - BACKDATED, end)
+        builder = (
+            _builder(name, self._certificate.subject, key.public_key(), now - BACKDATED, end)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(_key_usage(digital_signature=True), critical=True)
-            .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-            .add_extension(x509.SubjectAlternativeName(_alternatives(names)), critical=False)
+            .add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
             .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(issuer), critical=False)
-            .sign(self._key, hashes.SHA256())
         )
-        return _key_pem(key) + certificate.public_bytes(serialization.Encoding.PEM)
+        if alternatives:
+            builder = builder.add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
+        return builder.sign(self._key, hashes.SHA256())
+
+
+def _server_context() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
 
 
 def _make_ca(folder: Path, now: datetime) -> None:

@@ -1,0 +1,130 @@
+"""A directory alone: registrar and chart on a machine of their own, asked over LDAP by mail servers and others."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from typing import Any
+
+import structlog
+
+from lanpost import __version__
+from lanpost.app import readiness
+from lanpost.app.certificates import Certificates
+from lanpost.app.charts import open_chart
+from lanpost.app.checks import problems
+from lanpost.app.config import load
+from lanpost.app.control import CONTROL_SOCKET
+from lanpost.app.directory_face import DirectoryFace
+from lanpost.app.inquiry import open_mailboxes
+from lanpost.app.logs import configure
+from lanpost.app.registration import ACCOUNTS_FILE, RegistrationService
+from lanpost.app.server import allow_open_files, shown_addresses
+from lanpost.app.setting_values import Listen
+from lanpost.app.settings import Settings
+from lanpost.errors import ConfigurationError, LanpostError
+from lanpost.net.control import ControlListener
+from lanpost.net.listener import ConnectionLimits
+from lanpost.service.metrics import Metrics
+from lanpost.store.accounts import SqliteAccounts
+
+# Where `ldap.listen` names nothing: serving LDAP is what this program is for.
+DEFAULT_LISTEN = (Listen("0.0.0.0", 389),)  # noqa: S104
+DRAIN_SECONDS = 5.0
+
+log = structlog.get_logger()
+
+
+class DirectoryServer:
+    """One process. `run` returns after SIGTERM or SIGINT; SIGHUP reads the settings again."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Raises ConfigurationError where the settings contradict each other."""
+        if found := list(problems(settings)):
+            raise ConfigurationError(f"{settings.file or 'the default settings'}: " + "; ".join(found))
+        self._settings = settings
+        self._stop = asyncio.Event()
+        self._started = time.monotonic()
+        allow_open_files(2 * settings.limits.connections + 500)
+
+    async def run(self, ready: Callable[[], object] = lambda: None) -> None:
+        """Serve until told to stop. Raises ConfigurationError, StoreError, ChartUnavailable: it cannot start."""
+        loop = asyncio.get_running_loop()
+        async with AsyncExitStack() as stack:
+            await self._open(stack)
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.add_signal_handler(number, self._stop.set)
+            loop.add_signal_handler(signal.SIGHUP, self._reload)
+            renewing = loop.create_task(self._certificates.keep_renewed())
+            try:
+                log.info("ready", version=__version__, **self._addresses())
+                ready()
+                readiness.notify("READY=1")
+                await self._stop.wait()
+            finally:
+                readiness.notify("STOPPING=1")
+                renewing.cancel()
+        log.info("stopped")
+
+    async def _open(self, stack: AsyncExitStack) -> None:
+        settings = self._settings
+        settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._certificates = Certificates(settings)
+        accounts = SqliteAccounts(settings.data / ACCOUNTS_FILE)
+        stack.callback(accounts.close)
+        chart = open_chart(settings)
+        stack.push_async_callback(chart.close)
+        mailboxes = open_mailboxes(settings)
+        stack.callback(mailboxes.close)
+        metrics = Metrics()
+        self._registration = RegistrationService(
+            settings, chart, accounts, mailboxes, self._certificates, metrics=metrics
+        )
+        limits = settings.limits
+        self._face = DirectoryFace(
+            settings,
+            settings.ldap.listen or DEFAULT_LISTEN,
+            chart,
+            accounts,
+            mailboxes,
+            self._registration.registrar,
+            self._certificates,
+            limits=ConnectionLimits(limits.connections, limits.connections_per_client),
+        )
+        metrics.gauge("lanpost_clients", "Clients connected.", lambda: self._face.listener.count)
+        await self._face.start()
+        stack.push_async_callback(self._face.stop, DRAIN_SECONDS)
+        await self._registration.start()
+        stack.push_async_callback(self._registration.stop, DRAIN_SECONDS)
+        control = ControlListener(settings.data / CONTROL_SOCKET, {"status": self._show_status})
+        await control.start()
+        stack.push_async_callback(control.stop)
+
+    async def _show_status(self, _arguments: Any) -> list[Any]:
+        return [
+            {
+                "version": __version__,
+                "uptime_seconds": round(time.monotonic() - self._started),
+                "listeners": self._addresses(),
+                "clients": self._face.listener.count,
+            }
+        ]
+
+    def _addresses(self) -> dict[str, list[str]]:
+        return shown_addresses({"ldap": self._face.listener.addresses, "http": self._registration.addresses})
+
+    def _reload(self) -> None:
+        """SIGHUP: the registrar's rules and the log can change while it runs."""
+        try:
+            fresh = load(str(self._settings.file) if self._settings.file else None)
+            if found := list(problems(fresh)):
+                raise ConfigurationError("; ".join(found))
+        except LanpostError as error:
+            log.error("settings not reloaded: the old ones stay", reason=str(error))
+            return
+        configure(fresh.log)
+        self._registration.reload(fresh)
+        log.info("settings reloaded", at_next_start=[])

@@ -1,0 +1,26 @@
+"""`lanpost directory`: registrar and chart alone, served over LDAP."""
+
+from __future__ import annotations
+
+import asyncio
+
+import click
+
+from lanpost.app.directory import DirectoryServer
+from lanpost.app.event_loop import new_event_loop
+from lanpost.app.logs import configure
+from lanpost.app.settings import Settings
+from lanpost.cli.options import with_settings
+
+
+@click.command()
+@with_settings
+def directory(settings: Settings) -> None:
+    """Run registrar and chart alone, for mail servers and others to ask over LDAP. SIGTERM or Ctrl-C ends it."""
+    configure(settings.log)
+
+    async def run() -> None:
+        await DirectoryServer(settings).run()
+
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        runner.run(run())

@@ -1,0 +1,332 @@
+"""The directory on the network: one connection for each client around the session of `wire/ldap_server.py`.
+
+A port speaks LDAP and LDAPS: the first octet tells. A search for one address is answered where it is read, all else
+by a task each. What a client can make us hold is bounded: one read, a few open operations, one batch of answers;
+while he does not read, nothing more is looked up for him.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import time
+from collections.abc import Coroutine, Sequence
+from typing import Any
+
+import structlog
+
+from lanpost.errors import ChartUnavailable, DirectoryRefused, StoreError
+from lanpost.model.endpoint import Endpoint
+from lanpost.net.http_server import peer_of
+from lanpost.net.ldap_operations import Client, Operations, refusal
+from lanpost.net.listener import Connection, Listener
+from lanpost.net.tls_transport import FIRST_OCTET, TlsTransport
+from lanpost.service.directory_login import ANYBODY, Identity
+from lanpost.wire.ldap_messages import (
+    AbandonRequest,
+    BindRequest,
+    BindResponse,
+    Control,
+    ExtendedResponse,
+    Message,
+    Response,
+    Result,
+    ResultCode,
+    SearchRequest,
+    UnbindRequest,
+)
+from lanpost.wire.ldap_operations import START_TLS_OID, is_start_tls
+from lanpost.wire.ldap_server import LdapServer, State
+
+TURN = 64  # operations of one client, until the others have theirs
+BATCH = 32 * 1024  # octets of answers that are sent together
+MAX_MESSAGE = 256 * 1024  # octets; an entry of ours is a few hundred
+REFUSAL = b""  # one client too many is closed: RFC 4511 knows nothing to say before a request
+
+log = structlog.get_logger()
+
+
+class LdapService:
+    """What all clients share. `connection` is what a Listener serves; its `tls` is for StartTLS and LDAPS."""
+
+    def __init__(self, operations: Operations, *, idle_seconds: float = 900.0) -> None:
+        self.operations = operations
+        self.idle_seconds = idle_seconds
+        self.tasks: set[asyncio.Task[None]] = set()
+
+    def connection(self, listener: Listener) -> Connection:
+        return LdapConnection(listener, self)
+
+    async def close(self) -> None:
+        """After the listeners have drained: end what the last clients began. Idempotent."""
+        for task in self.tasks:
+            task.cancel()
+        if self.tasks:
+            await asyncio.wait(self.tasks)
+
+
+class Answers:
+    """Where the answers to one operation go."""
+
+    __slots__ = ("_connection", "message")
+
+    def __init__(self, connection: LdapConnection, message: Message) -> None:
+        self._connection = connection
+        self.message = message
+
+    async def send(self, octets: bytes) -> None:
+        """Messages encoded already; returns once the client reads. ConnectionError when he is gone."""
+        await self._connection.send(octets)
+
+    def tell(self, response: Response, controls: Sequence[Control] = ()) -> None:
+        """One answer; one that ends the operation is the last."""
+        self._connection.answer(self.message.id, response, controls)
+
+    def cancel(self, message_id: int) -> bool:
+        """Break off another operation of this client (RFC 3909). False: none such is under way."""
+        return self._connection.cancel(message_id)
+
+
+class LdapConnection(Connection):
+    """One client."""
+
+    __slots__ = (
+        "_begun",
+        "_client",
+        "_deadline",
+        "_heard",
+        "_peer",
+        "_pumping",
+        "_running",
+        "_service",
+        "_session",
+        "_tls",
+        "_writable",
+    )
+
+    def __init__(self, listener: Listener, service: LdapService) -> None:
+        super().__init__(listener)
+        self._service = service
+        self._session = LdapServer(max_message=MAX_MESSAGE)
+        self._peer: Endpoint | None = None
+        self._client = Client(ANYBODY, None, "", is_secure=False)
+        self._tls: TlsTransport | None = None
+        self._begun = False
+        self._running: dict[int, tuple[Message, asyncio.Task[None]]] = {}  # by message id
+        self._writable = asyncio.Event()
+        self._writable.set()
+        self._pumping = False  # a turn is due
+        self._heard = 0.0
+        self._deadline: asyncio.TimerHandle | None = None
+
+    # What the transport calls
+
+    def opened(self) -> None:
+        self._peer = peer_of(self.transport)
+        self._be(ANYBODY)
+        self._heard = time.monotonic()
+        self._mind_idleness()
+
+    def data_received(self, data: bytes) -> None:
+        if not self._begun:
+            self._begun = True
+            if data[0] == FIRST_OCTET and self.listener.tls is not None:
+                self._secure(self.listener.tls)
+        if self._tls is not None:
+            try:
+                data = self._tls.receive(data)
+            except ssl.SSLError as error:
+                log.info("TLS refused", service="ldap", client=self.client_host, reason=error.reason or str(error))
+                self.transport.close()
+                return
+        self._heard = time.monotonic()
+        self._session.receive_data(data)
+        if not self._pumping:
+            self._pump()
+
+    def eof_received(self) -> bool:
+        return False
+
+    def pause_writing(self) -> None:
+        self._writable.clear()
+
+    def resume_writing(self) -> None:
+        self._writable.set()
+        self._pump_soon()
+
+    def closed(self, exc: Exception | None) -> None:  # noqa: ARG002
+        if self._deadline is not None:
+            self._deadline.cancel()
+        for _, task in self._running.values():
+            task.cancel()
+        self._writable.set()
+
+    def leave(self) -> None:
+        self._session.disconnect(Result(ResultCode.UNAVAILABLE, "the server ends this connection"))
+        self._flush()
+        self._close()
+
+    # What operations call
+
+    async def send(self, octets: bytes) -> None:
+        self._expect_client()
+        self._session.send_encoded(octets, None)
+        if self._session.unsent > BATCH:
+            self._flush()
+        else:
+            self._pump_soon()
+        if not self._writable.is_set():
+            await self._writable.wait()
+            self._expect_client()
+
+    def answer(self, message_id: int, response: Response, controls: Sequence[Control] = ()) -> None:
+        if not self.transport.is_closing():
+            self._session.answer(message_id, response, controls)
+            self._pump_soon()
+
+    def cancel(self, message_id: int) -> bool:
+        found = self._running.pop(message_id, None)
+        if found is None:
+            return False
+        message, task = found
+        task.cancel()
+        canceled = DirectoryRefused("cancelled as the client wished", code=ResultCode.CANCELED)
+        self.answer(message_id, refusal(message.operation, canceled))
+        return True
+
+    # The session
+
+    def _pump(self) -> None:
+        """Deal with what has come, a turn at most; then the other clients are next."""
+        self._pumping = False
+        for _ in range(TURN):
+            if not self._writable.is_set():
+                break
+            message = self._session.next_event()
+            if message is None:
+                break
+            self._begin(message)
+            if self._session.unsent > BATCH:
+                self._flush()
+        else:
+            self._pump_soon()
+        self._flush()
+        self._mind_reading()
+        if self._session.state is State.CLOSED:
+            self._close()
+
+    def _pump_soon(self) -> None:
+        if not self._pumping and not self.transport.is_closing():
+            self._pumping = True
+            asyncio.get_running_loop().call_soon(self._pump_unless_closed)
+
+    def _pump_unless_closed(self) -> None:
+        self._pumping = False
+        if not self.transport.is_closing():
+            self._pump()
+
+    def _mind_reading(self) -> None:
+        """Read no more from a client who does not read, or who has more open than we take."""
+        if self.transport.is_closing():
+            return
+        wanted = self._writable.is_set() and not self._session.paused and not self._pumping
+        if wanted and not self.transport.is_reading():
+            self.transport.resume_reading()
+        elif not wanted and self.transport.is_reading():
+            self.transport.pause_reading()
+
+    def _begin(self, message: Message) -> None:
+        operation = message.operation
+        operations = self._service.operations
+        if isinstance(operation, SearchRequest):
+            searches, identity = operations.searches, self._client.identity
+            quick = None if message.controls else searches.quick(identity, message.id, operation)
+            if quick is not None:
+                self._session.send_encoded(quick, message.id)
+            else:
+                self._start(message, searches.search(identity, Answers(self, message), operation))
+        elif isinstance(operation, UnbindRequest):
+            self._close()
+        elif isinstance(operation, AbandonRequest):
+            if (found := self._running.pop(operation.abandoned, None)) is not None:
+                found[1].cancel()
+        elif isinstance(operation, BindRequest):
+            self._start(message, self._bind(message.id, operation))
+        elif is_start_tls(operation):
+            self._start_tls(message.id)
+        else:
+            self._start(message, operations.perform(self._client, Answers(self, message)))
+
+    def _start(self, message: Message, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(self._run(message, work))
+        self._running[message.id] = message, task
+        self._service.tasks.add(task)
+        task.add_done_callback(self._service.tasks.discard)
+
+    async def _run(self, message: Message, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except (DirectoryRefused, ChartUnavailable, StoreError) as error:
+            self.answer(message.id, refusal(message.operation, error))
+        except ConnectionError:
+            pass
+        except Exception:
+            log.exception("ldap operation failed", client=self.client_host)
+            failed = DirectoryRefused("an internal error; the server's log tells more", code=ResultCode.OTHER)
+            self.answer(message.id, refusal(message.operation, failed))
+        finally:
+            work.close()  # cancelled before its first step, it would be missed
+            found = self._running.get(message.id)
+            if found is not None and found[1] is asyncio.current_task():
+                del self._running[message.id]
+
+    async def _bind(self, message_id: int, request: BindRequest) -> None:
+        self._be(ANYBODY)
+        tls = self._tls.get_extra_info("ssl_object") if self._tls else None
+        identity = await self._service.operations.log_in(self._client, request, tls)
+        self._be(identity)
+        self.answer(message_id, BindResponse(Result()))
+
+    def _be(self, identity: Identity) -> None:
+        self._client = Client(identity, self._peer, self.client_host, is_secure=self._tls is not None)
+
+    def _start_tls(self, message_id: int) -> None:
+        """RFC 4511 §4.14; the session has seen to it that nothing else is under way."""
+        tls = self.listener.tls
+        if tls is None:
+            result = Result(ResultCode.UNAVAILABLE, "there is no certificate")
+            self._session.answer(message_id, ExtendedResponse(result, START_TLS_OID))
+            return
+        self._session.answer(message_id, ExtendedResponse(Result(), START_TLS_OID))
+        self._flush()  # in the clear, the last such words
+        self._secure(tls)
+
+    def _secure(self, context: ssl.SSLContext) -> None:
+        self._tls = TlsTransport(self.transport, context)
+        self._session.secure = True
+        self._be(ANYBODY)
+
+    def _flush(self) -> None:
+        if data := self._session.data_to_send():
+            (self._tls or self.transport).write(data)
+
+    def _close(self) -> None:
+        self._flush()
+        (self._tls or self.transport).close()
+
+    def _expect_client(self) -> None:
+        if self.transport.is_closing():
+            raise ConnectionResetError("the client is gone")
+
+    def _mind_idleness(self) -> None:
+        """Close a connection that has been silent for long, with nothing under way."""
+        loop = asyncio.get_running_loop()
+        quiet = time.monotonic() - self._heard
+        left = self._service.idle_seconds - quiet
+        if left > 0 or self._running:
+            self._deadline = loop.call_later(max(left, 1.0), self._mind_idleness)
+        elif not self.transport.is_closing():
+            if self._writable.is_set():
+                self.leave()
+            else:
+                self.transport.abort()  # who does not read does not hear a goodbye either

@@ -1,0 +1,263 @@
+"""What the directory does for a client: bind, compare, writing and the extended operations; searches are elsewhere.
+
+Knows no socket. Raises DirectoryRefused, ChartUnavailable and StoreError, which `refusal` turns into an answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import structlog
+
+from lanpost.content.directory_schema import attribute_type
+from lanpost.errors import ChartUnavailable, DirectoryRefused, LanpostError, StoreError
+from lanpost.model.endpoint import Endpoint
+from lanpost.model.networks import Network, is_within
+from lanpost.net.ldap_searches import Searches
+from lanpost.net.login_delays import LoginDelays
+from lanpost.service.directory_changes import refused
+from lanpost.service.directory_login import DirectoryLogin, Identity
+from lanpost.service.directory_matching import same_value
+from lanpost.service.directory_search import place_of
+from lanpost.service.directory_tree import ChartNode, Node, Tree
+from lanpost.service.directory_writing import DirectoryWriter, Writer
+from lanpost.service.ports import Chart, Clock
+from lanpost.wire.ldap_extensions import (
+    CANCEL_OID,
+    REFRESH_OID,
+    WHO_AM_I_OID,
+    Refresh,
+    encode_refreshed,
+    read_cancel,
+)
+from lanpost.wire.ldap_messages import (
+    AddRequest,
+    AddResponse,
+    BindRequest,
+    CompareRequest,
+    CompareResponse,
+    Control,
+    DeleteRequest,
+    DeleteResponse,
+    ExtendedRequest,
+    ExtendedResponse,
+    Message,
+    ModifyDnRequest,
+    ModifyRequest,
+    ModifyResponse,
+    Request,
+    Response,
+    Result,
+    ResultCode,
+)
+from lanpost.wire.ldap_operations import final_response
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """Whose operation it is, and where he connects from."""
+
+    identity: Identity
+    peer: Endpoint | None  # None: gone already
+    host: str
+    is_secure: bool
+
+
+class Answers(Protocol):
+    """Where the answers to one operation go."""
+
+    @property
+    def message(self) -> Message: ...
+    async def send(self, octets: bytes) -> None: ...
+    def tell(self, response: Response, controls: Sequence[Control] = ()) -> None: ...
+    def cancel(self, message_id: int) -> bool: ...
+
+
+class Operations:
+    """One directory, for all its clients."""
+
+    def __init__(
+        self,
+        tree: Tree,
+        chart: Chart,
+        login: DirectoryLogin,
+        writer: DirectoryWriter,
+        searches: Searches,
+        clock: Clock,
+        *,
+        networks_without_tls: Sequence[Network] = (),
+        delays: LoginDelays | None = None,
+    ) -> None:
+        self.searches = searches
+        self._tree = tree
+        self._chart = chart
+        self._login = login
+        self._writer = writer
+        self._clock = clock
+        self._networks_without_tls = tuple(networks_without_tls)
+        self._delays = delays or LoginDelays()
+
+    async def log_in(self, client: Client, request: BindRequest, tls: ssl.SSLObject | None) -> Identity:
+        """Who the client is from now on. A wrong password is answered late."""
+        if request.version != 3:
+            raise refused("this is LDAP 3", ResultCode.PROTOCOL_ERROR)
+        try:
+            if request.mechanism:
+                identity = self._external(request, tls)
+            else:
+                password = request.credentials or b""
+                if password and not client.is_secure and not is_within(client.host, self._networks_without_tls):
+                    raise refused(
+                        "a password crosses the network under TLS only: StartTLS, or ldaps:// at the same port",
+                        ResultCode.CONFIDENTIALITY_REQUIRED,
+                    )
+                identity = self._login.simple(request.name, password)
+        except DirectoryRefused as error:
+            if error.code == ResultCode.INVALID_CREDENTIALS:
+                delay = self._delays.failed(client.host, time.monotonic())
+                log.info("ldap login refused", client=client.host, name=request.name[:200], delay=delay)
+                await asyncio.sleep(delay)
+            raise
+        if not identity.is_anybody:
+            self._delays.succeeded(client.host)
+            log.debug("ldap login", client=client.host, name=identity.name, tls=client.is_secure)
+        return identity
+
+    def _external(self, request: BindRequest, tls: ssl.SSLObject | None) -> Identity:
+        """SASL EXTERNAL (RFC 4422, appendix A): TLS has proved who it is."""
+        if request.mechanism.upper() != "EXTERNAL":
+            raise refused(
+                f"{request.mechanism[:40]} is not offered; EXTERNAL is", ResultCode.AUTH_METHOD_NOT_SUPPORTED
+            )
+        address = _certified_address(tls)
+        if not address:
+            raise refused(
+                "no client certificate of this directory's authority was shown (`lanpost ca issue` makes one)",
+                ResultCode.INAPPROPRIATE_AUTHENTICATION,
+            )
+        identity = self._login.certificate(address)
+        wanted = (request.credentials or b"").decode("utf-8", "replace")
+        if wanted and wanted.lower() != f"dn:{identity.name}".lower():
+            raise refused("nobody acts for somebody else here", ResultCode.INVALID_CREDENTIALS)
+        return identity
+
+    async def perform(self, client: Client, answers: Answers) -> None:
+        """Whatever is neither a bind nor a search."""
+        message = answers.message
+        _refuse_critical(message.controls)
+        request, now = message.operation, self._clock()
+        match request:
+            case CompareRequest():
+                answers.tell(await self._compare(client, request))
+            case AddRequest(name, attributes):
+                await self._writer.add(self._as_writer(client), name, attributes, now)
+                self._log(client, "added", name)
+                answers.tell(AddResponse(Result()))
+            case ModifyRequest(name, modifications):
+                await self._writer.modify(self._as_writer(client), name, modifications, now)
+                answers.tell(ModifyResponse(Result()))
+            case DeleteRequest(name):
+                await self._writer.delete(self._as_writer(client), name)
+                self._log(client, "deleted", name)
+                answers.tell(DeleteResponse(Result()))
+            case ModifyDnRequest():
+                raise refused(
+                    "entries are not renamed: an address is its terminal's name; add another entry and delete this",
+                    ResultCode.UNWILLING_TO_PERFORM,
+                )
+            case ExtendedRequest():
+                await self._extended(client, answers, request)
+            case _:
+                raise refused("no such operation", ResultCode.PROTOCOL_ERROR)
+
+    async def _compare(self, client: Client, request: CompareRequest) -> CompareResponse:
+        self.searches.refuse_strangers(client.identity)
+        node = await self._node(request.name)
+        kind = attribute_type(request.attribute)
+        if kind is None:
+            raise refused(f"{request.attribute[:80]} is no attribute here", ResultCode.UNDEFINED_ATTRIBUTE_TYPE)
+        values = node.values(kind.name)
+        if not values:
+            raise refused(f"there is no {kind.name}", ResultCode.NO_SUCH_ATTRIBUTE)
+        is_same = any(same_value(kind, each, request.value) for each in values)
+        return CompareResponse(Result(ResultCode.COMPARE_TRUE if is_same else ResultCode.COMPARE_FALSE))
+
+    async def _node(self, name: str) -> Node:
+        place = place_of(self._tree, name)
+        if place.fixed is not None:
+            return place.fixed
+        entry = await self._chart.look_up(place.address) if place.address else None
+        if entry is None:
+            raise refused(f"there is nothing at {name[:200]}", ResultCode.NO_SUCH_OBJECT)
+        return ChartNode(self._tree, entry, self._clock())
+
+    async def _extended(self, client: Client, answers: Answers, request: ExtendedRequest) -> None:
+        match request.oid:
+            case _ if request.oid == WHO_AM_I_OID:
+                name = client.identity.name
+                answers.tell(ExtendedResponse(Result(), value=f"dn:{name}".encode() if name else b""))
+            case _ if request.oid == REFRESH_OID:
+                asked = Refresh.read(request.value)
+                granted = await self._writer.refresh(
+                    self._as_writer(client), asked.name, asked.seconds, self._clock()
+                )
+                answers.tell(ExtendedResponse(Result(), REFRESH_OID, encode_refreshed(granted)))
+            case _ if request.oid == CANCEL_OID:
+                if not answers.cancel(read_cancel(request.value)):
+                    raise refused("no such operation is under way", ResultCode.NO_SUCH_OPERATION)
+                answers.tell(ExtendedResponse(Result()))
+            case _:
+                raise refused(f"{request.oid} is not known here", ResultCode.PROTOCOL_ERROR)
+
+    def _as_writer(self, client: Client) -> Writer:
+        identity = client.identity
+        if identity.is_anybody:
+            raise refused("bind first", ResultCode.STRONGER_AUTH_REQUIRED)
+        if client.peer is None or not self._login.still(identity):
+            raise refused(
+                f"{identity.name} has another secret now, or none; bind again",
+                ResultCode.INSUFFICIENT_ACCESS_RIGHTS,
+            )
+        return Writer(identity.terminal, client.peer)
+
+    def _log(self, client: Client, what: str, name: str) -> None:
+        log.info("directory changed", what=what, name=name[:200], by=client.identity.name, client=client.host)
+
+
+def refusal(request: Request | Response, error: LanpostError) -> Response:
+    """The answer that ends an operation which could not be done."""
+    if isinstance(error, DirectoryRefused):
+        result = Result(error.code, str(error))
+    elif isinstance(error, ChartUnavailable | StoreError):
+        result = Result(ResultCode.UNAVAILABLE, str(error))
+    else:
+        result = Result(ResultCode.OTHER, str(error))
+    return final_response(type(request), result)
+
+
+def _refuse_critical(controls: Sequence[Control]) -> None:
+    for control in controls:
+        if control.critical:
+            raise refused(f"the control {control.oid} is not known here", ResultCode.UNAVAILABLE_CRITICAL_EXTENSION)
+
+
+def _certified_address(tls: ssl.SSLObject | None) -> str:
+    """The mail address in the client's certificate; "" where he showed none."""
+    shown: Any = tls.getpeercert() if tls is not None else None
+    if not shown:
+        return ""
+    for kind, value in shown.get("subjectAltName", ()):
+        if kind == "email":
+            return str(value)
+    for part in shown.get("subject", ()):
+        for kind, value in part:
+            if kind == "commonName":
+                return str(value)
+    return ""

@@ -1,0 +1,324 @@
+"""Searches: limits, pages (RFC 2696), sorting (RFC 2891). Results leave in batches, as the client reads them.
+
+A search for one address, by far the commonest, is answered without waiting where the chart is on this machine.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from lanpost.content.directory_schema import attribute_type
+from lanpost.errors import DirectoryRefused, InvalidLdapValue, InvalidValue, StoreError
+from lanpost.model.address import MailAddress
+from lanpost.model.binding import Entry
+from lanpost.service.directory_changes import refused
+from lanpost.service.directory_login import Identity
+from lanpost.service.directory_matching import NORMAL
+from lanpost.service.directory_search import Search
+from lanpost.service.directory_selection import Selection, selection_of
+from lanpost.service.directory_tree import ChartNode, Node, Tree
+from lanpost.service.ports import Chart, Clock
+from lanpost.wire.ldap_controls import (
+    PAGED_RESULTS_OID,
+    SORT_REQUEST_OID,
+    SORT_RESPONSE_OID,
+    SYNC_REQUEST_OID,
+    PagedResults,
+    SortKey,
+    SortResult,
+    SyncRequest,
+    read_sort_keys,
+)
+from lanpost.wire.ldap_encode import encode_search_done, encode_search_entry
+from lanpost.wire.ldap_messages import (
+    Control,
+    Message,
+    Response,
+    Result,
+    ResultCode,
+    Scope,
+    SearchDone,
+    SearchRequest,
+)
+
+MAX_SORTED = 10_000  # entries; sorting holds them all in memory
+BATCH = 16 * 1024  # octets of entries that leave together
+_SORTED = Control(SORT_RESPONSE_OID, value=SortResult().encode())
+_OPEN_TO_ALL = ("", "cn=subschema")  # what anybody may read whoever may read the rest (RFC 4512 §5.1)
+
+
+@dataclass(frozen=True, slots=True)
+class SearchRules:
+    """The administrator's choices."""
+
+    anonymous: bool = True  # anybody may read
+    entries: int = 100_000  # of one search; the administrator's have no limit
+    seconds: float = 60.0  # of one search
+
+
+class Answers(Protocol):
+    """Where the answers to one search go."""
+
+    @property
+    def message(self) -> Message: ...
+    async def send(self, octets: bytes) -> None:
+        """Messages encoded already; returns when the client takes more. ConnectionError when he is gone."""
+
+    def tell(self, response: Response, controls: Sequence[Control] = ()) -> None: ...
+
+
+class Synchronisation(Protocol):
+    """Searches that go on with every change (RFC 4533)."""
+
+    async def serve(self, answers: Answers, search: Search, selection: Selection, asked: SyncRequest) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """The controls of a search."""
+
+    page: PagedResults | None = None
+    sort: Sequence[SortKey] = ()
+    sync: SyncRequest | None = None
+
+
+class Searches:
+    """All searches of one directory. `look_up_now` is the chart's inquiry where that needs no waiting."""
+
+    def __init__(
+        self,
+        tree: Tree,
+        chart: Chart,
+        rules: SearchRules,
+        clock: Clock,
+        *,
+        look_up_now: Callable[[MailAddress], Entry | None] | None = None,
+        synchronisation: Synchronisation | None = None,
+    ) -> None:
+        self._tree = tree
+        self._chart = chart
+        self._rules = rules
+        self._clock = clock
+        self._look_up_now = look_up_now
+        self._synchronisation = synchronisation
+
+    def refuse_strangers(self, identity: Identity) -> None:
+        """DirectoryRefused where only those who bind may read."""
+        if identity.is_anybody and not self._rules.anonymous:
+            raise refused('bind first: [ldap] anonymous is "none" here', ResultCode.INSUFFICIENT_ACCESS_RIGHTS)
+
+    def quick(self, identity: Identity, message_id: int, request: SearchRequest) -> bytes | None:
+        """All answers to a search for one address, encoded; None: it is not so simple."""
+        if self._look_up_now is None or (identity.is_anybody and not self._rules.anonymous):
+            return None
+        try:
+            search = self._search(request)
+            address = search.single
+            if address is None:
+                return None
+            entry = self._look_up_now(address)
+        except (DirectoryRefused, StoreError):
+            return None  # whatever it is, it is told by the long way
+        done = encode_search_done(message_id)
+        if entry is None:
+            return done
+        node = ChartNode(self._tree, entry, self._clock())
+        octets = selection_of(request.attributes).octets(node, types_only=request.types_only)
+        return encode_search_entry(message_id, node.name, octets) + done
+
+    async def search(self, identity: Identity, answers: Answers, request: SearchRequest) -> None:
+        """Answer any search."""
+        if request.scope is not Scope.BASE or request.base.lower() not in _OPEN_TO_ALL:
+            self.refuse_strangers(identity)
+        asked = _asked(answers.message.controls)
+        search = self._search(request)
+        selection = selection_of(request.attributes)
+        if asked.sync is not None:
+            if self._synchronisation is None:
+                raise refused("this chart does not tell what changes", ResultCode.UNAVAILABLE_CRITICAL_EXTENSION)
+            await self._synchronisation.serve(answers, search, selection, asked.sync)
+            return
+        limits = self._limits(identity, request)
+        if asked.sort:
+            await self._sorted(answers, search, selection, asked, limits)
+        else:
+            await self._in_order(answers, search, selection, asked, limits)
+
+    def _search(self, request: SearchRequest) -> Search:
+        return Search(self._tree, self._chart, request.base, request.scope, request.filter, self._clock())
+
+    def _limits(self, identity: Identity, request: SearchRequest) -> _Limits:
+        ours = 0 if identity.is_administrator else self._rules.entries
+        entries = min(filter(None, (ours, request.size_limit)), default=0)
+        seconds = min(self._rules.seconds, request.time_limit or self._rules.seconds)
+        return _Limits(entries, request.size_limit, time.monotonic() + seconds, request.types_only)
+
+    async def _in_order(
+        self, answers: Answers, search: Search, selection: Selection, asked: _Asked, limits: _Limits
+    ) -> None:
+        """By key, as the chart has them: nothing is held but a batch."""
+        page = asked.page
+        if page is not None and page.size == 0:  # RFC 2696 §3: he wants no more
+            _end(answers, page, b"")
+            return
+        room = page.size if page is not None else 0
+        start = _Mark.read(page.cookie) if page is not None else _Mark()
+        batch = _Batch(answers, selection, limits)
+        mark = start
+        async for node in _passing(search.looked_at(start.key, start.fixed), search, limits):
+            if room and batch.count >= room:
+                await batch.flush()
+                _end(answers, page, mark.text())
+                return
+            await batch.put(node)
+            mark = mark.after(node)
+        await batch.flush()
+        _end(answers, page, b"")
+
+    async def _sorted(
+        self, answers: Answers, search: Search, selection: Selection, asked: _Asked, limits: _Limits
+    ) -> None:
+        """All that match are held, sorted, and told; a further page sorts them anew."""
+        page = asked.page
+        nodes: list[Node] = []
+        async for node in _passing(search.looked_at(), search, limits):
+            nodes.append(node)
+            if len(nodes) > MAX_SORTED:
+                raise refused(
+                    f"more than {MAX_SORTED} entries are not sorted; narrow the filter",
+                    ResultCode.ADMIN_LIMIT_EXCEEDED,
+                )
+        for key in reversed(asked.sort):
+            nodes.sort(key=_sort_key(key), reverse=key.descending)
+        first = _Mark.read(page.cookie).fixed if page is not None else 0
+        last = first + page.size if page is not None else len(nodes)
+        batch = _Batch(answers, selection, limits)
+        for node in nodes[first:last]:
+            await batch.put(node)
+        await batch.flush()
+        _end(answers, page, _Mark(last).text() if last < len(nodes) else b"", _SORTED)
+
+
+@dataclass(frozen=True, slots=True)
+class _Limits:
+    entries: int  # 0: none
+    asked: int  # of `entries`, what the client himself named
+    until: float  # monotonic seconds
+    types_only: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Mark:
+    """How far a paged search has come: so many fixed nodes, and the key of the last entry."""
+
+    fixed: int = 0
+    key: str = ""
+
+    @staticmethod
+    def read(cookie: bytes) -> _Mark:
+        """Raises DirectoryRefused for what is no cookie of ours."""
+        if not cookie:
+            return _Mark()
+        number, colon, key = cookie.decode("utf-8", "replace").partition(":")
+        if not colon or not (number.isascii() and number.isdigit()) or len(number) > 9:
+            raise refused("this is no cookie of ours; begin the search anew", ResultCode.UNWILLING_TO_PERFORM)
+        return _Mark(int(number), key)
+
+    def after(self, node: Node) -> _Mark:
+        if isinstance(node, ChartNode):
+            return _Mark(self.fixed, node.entry.address.key)
+        return _Mark(self.fixed + 1, self.key)
+
+    def text(self) -> bytes:
+        return f"{self.fixed}:{self.key}".encode()
+
+
+class _Batch:
+    """Entries on their way to the client."""
+
+    def __init__(self, answers: Answers, selection: Selection, limits: _Limits) -> None:
+        self.count = 0
+        self._answers = answers
+        self._selection = selection
+        self._limits = limits
+        self._parts: list[bytes] = []
+        self._octets = 0
+
+    async def put(self, node: Node) -> None:
+        """Raises DirectoryRefused once there are more than the limit, whose entries have been sent."""
+        if self._limits.entries and self.count >= self._limits.entries:
+            await self.flush()
+            raise refused(f"there are more than {self._limits.entries} entries", ResultCode.SIZE_LIMIT_EXCEEDED)
+        self.count += 1
+        attributes = self._selection.octets(node, types_only=self._limits.types_only)
+        part = encode_search_entry(self._answers.message.id, node.name, attributes)
+        self._parts.append(part)
+        self._octets += len(part)
+        if self._octets >= BATCH:
+            await self.flush()
+
+    async def flush(self) -> None:
+        if self._parts:
+            octets = b"".join(self._parts)
+            self._parts, self._octets = [], 0
+            await self._answers.send(octets)
+
+
+async def _passing(nodes: AsyncIterator[Node | None], search: Search, limits: _Limits) -> AsyncIterator[Node]:
+    async for node in nodes:
+        if time.monotonic() > limits.until:
+            raise refused("this search takes too long; narrow the filter", ResultCode.TIME_LIMIT_EXCEEDED)
+        if node is not None and search.matches(node):
+            yield node
+
+
+def _end(answers: Answers, page: PagedResults | None, cookie: bytes, *more: Control) -> None:
+    if page is not None:
+        more = (*more, Control(PAGED_RESULTS_OID, value=PagedResults(0, cookie).encode()))
+    answers.tell(SearchDone(Result()), more)
+
+
+def _asked(controls: Sequence[Control]) -> _Asked:
+    """The controls that a search may have. DirectoryRefused for a critical one that it may not."""
+    asked: dict[str, Any] = {}
+    try:
+        for control in controls:
+            if control.oid == PAGED_RESULTS_OID:
+                asked["page"] = PagedResults.read(control.value)
+            elif control.oid == SORT_REQUEST_OID:
+                keys = read_sort_keys(control.value)
+                if all(attribute_type(key.attribute) for key in keys):
+                    asked["sort"] = keys
+                elif control.critical:
+                    raise refused(
+                        "there is no such attribute to sort by", ResultCode.UNAVAILABLE_CRITICAL_EXTENSION
+                    )
+            elif control.oid == SYNC_REQUEST_OID:
+                asked["sync"] = SyncRequest.read(control.value)
+            elif control.critical:
+                raise refused(
+                    f"the control {control.oid} is not known here", ResultCode.UNAVAILABLE_CRITICAL_EXTENSION
+                )
+    except InvalidLdapValue as error:
+        raise refused(str(error), ResultCode.PROTOCOL_ERROR) from None
+    return _Asked(**asked)
+
+
+def _sort_key(key: SortKey) -> Callable[[Node], Any]:
+    """RFC 2891 §2: entries without the attribute come last, as if theirs were the greatest."""
+    kind = attribute_type(key.attribute)
+    assert kind is not None
+    normal = NORMAL[kind.rule.equality]
+
+    def of(node: Node) -> tuple[bool, Any]:
+        for value in node.values(kind.name):
+            try:
+                return False, normal(value)
+            except InvalidValue:
+                continue
+        return True, ""
+
+    return of

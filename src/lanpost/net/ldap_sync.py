@@ -1,0 +1,149 @@
+"""Content synchronisation as provider (RFC 4533): a copy of the chart elsewhere, kept up to date.
+
+A cookie is `GENERATION:NUMBER`, the last change that the consumer has seen. Where the chart remembers what changed
+since, only that is told; else everything, and the consumer drops what was not named (§3.3.1, refreshPresent).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from lanpost.net.ldap_searches import Answers
+from lanpost.service.directory_changes import refused
+from lanpost.service.directory_search import Search
+from lanpost.service.directory_selection import Selection
+from lanpost.service.directory_tree import ChartNode, Node, Tree, uuid_of
+from lanpost.service.ports import Change, ChangeFeed, Clock
+from lanpost.wire.ldap_controls import (
+    SYNC_DONE_OID,
+    SYNC_INFO_OID,
+    SYNC_STATE_OID,
+    SyncDone,
+    SyncMode,
+    SyncRequest,
+    SyncState,
+    SyncStateKind,
+)
+from lanpost.wire.ldap_encode import encode_operation
+from lanpost.wire.ldap_messages import Control, IntermediateResponse, Result, ResultCode, SearchDone, SearchEntry
+from lanpost.wire.ldap_sync_info import RefreshDelete, RefreshPresent, encode_sync_info
+
+BATCH = 64  # entries that leave together
+
+
+class SyncProvider:
+    """All synchronising searches of one directory."""
+
+    def __init__(self, tree: Tree, feed: ChangeFeed, clock: Clock) -> None:
+        self._tree = tree
+        self._feed = feed
+        self._clock = clock
+
+    async def serve(self, answers: Answers, search: Search, selection: Selection, asked: SyncRequest) -> None:
+        """Refresh, and where that is wished go on until the client abandons it."""
+        consumer = _Consumer(self._tree, answers, search, selection, self._feed.generation, self._clock)
+        # Taken before anything is read: what changes meanwhile is told once more.
+        number = await self._feed.position()
+        known = _number_in(asked.cookie, self._feed.generation)
+        changes = None if known is None else await self._feed.changes_after(known)
+        if changes is None:
+            await consumer.all()
+        else:
+            assert known is not None
+            number = await self._catch_up(consumer, known, changes)
+        cookie = consumer.cookie(number)
+        if asked.mode is SyncMode.REFRESH_ONLY:
+            done = SyncDone(cookie, refresh_deletes=changes is not None)
+            answers.tell(SearchDone(Result()), [Control(SYNC_DONE_OID, value=done.encode())])
+            return
+        # §3.3.1: with deletes told the consumer keeps the rest; with what is present told it drops the rest.
+        phase = RefreshPresent(cookie) if changes is None else RefreshDelete(cookie)
+        answers.tell(IntermediateResponse(SYNC_INFO_OID, encode_sync_info(phase)))
+        while True:
+            await self._feed.wait_after(number)
+            changes = await self._feed.changes_after(number)
+            if changes is None:
+                raise refused("too much has changed at once; refresh anew", ResultCode.SYNC_REFRESH_REQUIRED)
+            number = await self._catch_up(consumer, number, changes)
+
+    async def _catch_up(self, consumer: _Consumer, number: int, changes: Iterable[Change]) -> int:
+        while changes:
+            for change in changes:
+                await consumer.changed(change)
+                number = change.number
+            await consumer.flush()
+            more = await self._feed.changes_after(number)
+            if more is None:
+                raise refused("too much has changed at once; refresh anew", ResultCode.SYNC_REFRESH_REQUIRED)
+            changes = more
+        return number
+
+
+class _Consumer:
+    """One client that keeps a copy."""
+
+    def __init__(
+        self,
+        tree: Tree,
+        answers: Answers,
+        search: Search,
+        selection: Selection,
+        generation: str,
+        clock: Clock,
+    ) -> None:
+        self._tree = tree
+        self._answers = answers
+        self._search = search
+        self._selection = selection
+        self._generation = generation
+        self._clock = clock
+        self._waiting: list[bytes] = []
+
+    def cookie(self, number: int) -> bytes:
+        return f"{self._generation}:{number}".encode()
+
+    async def all(self) -> None:
+        """Everything that matches."""
+        async for node in self._search.looked_at():
+            if node is not None and self._search.matches(node):
+                await self._put(node, node.entry.address.key if isinstance(node, ChartNode) else node.name.lower())
+        await self.flush()
+
+    async def changed(self, change: Change) -> None:
+        """One entry as it has become: told, or told to be gone where it no longer matches."""
+        key = change.address.key
+        cookie = self.cookie(change.number)
+        if change.entry is not None and self._search.reaches(change.address):
+            node = ChartNode(self._tree, change.entry, self._clock())
+            if self._search.matches(node):
+                await self._put(node, key, cookie)
+                return
+        await self._add(SearchEntry(self._tree.entry_name(change.address), ()), SyncStateKind.DELETE, key, cookie)
+
+    async def _put(self, node: Node, key: str, cookie: bytes | None = None) -> None:
+        # "add" whether it is new there or not: the consumer replaces what has that UUID.
+        entry = SearchEntry(node.name, self._selection.attributes(node))
+        await self._add(entry, SyncStateKind.ADD, key, cookie)
+
+    async def _add(self, entry: SearchEntry, kind: SyncStateKind, key: str, cookie: bytes | None) -> None:
+        state = SyncState(kind, uuid_of(key).bytes, cookie)
+        control = Control(SYNC_STATE_OID, value=state.encode())
+        self._waiting.append(encode_operation(self._answers.message.id, entry, [control]))
+        if len(self._waiting) >= BATCH:
+            await self.flush()
+
+    async def flush(self) -> None:
+        if self._waiting:
+            octets = b"".join(self._waiting)
+            self._waiting.clear()
+            await self._answers.send(octets)
+
+
+def _number_in(cookie: bytes | None, generation: str) -> int | None:
+    """None: not of this chart."""
+    if not cookie:
+        return None
+    word, colon, number = cookie.decode("utf-8", "replace").rpartition(":")
+    if not colon or word != generation or not (number.isascii() and number.isdigit()) or len(number) > 18:
+        return None
+    return int(number)
