@@ -53,7 +53,7 @@ class DirectoryFace:
             chart,
             SearchRules(settings.ldap.anonymous == "read", settings.ldap.entries, settings.ldap.search_timeout),
             clock,
-            look_up_now=chart.look_up_now if isinstance(chart, ThreadedChart) else None,
+            local=chart if isinstance(chart, ThreadedChart) else None,
             synchronisation=SyncProvider(tree, chart, clock) if isinstance(chart, ThreadedChart) else None,
         )
         operations = Operations(

@@ -69,6 +69,10 @@ class ThreadedChart:
         """The inquiry without waiting. StoreBusy where that is not possible just now, StoreError."""
         return self._store.look_up(address)
 
+    def version_now(self) -> int:
+        """Another number whenever anybody may have changed anything. StoreBusy, StoreError."""
+        return self._store.version()
+
     async def bind(self, binding: Binding) -> None:
         await self._write(self._store.bind, binding)
 

@@ -30,6 +30,10 @@ LOCATION = (
     "lanpostSource",
     "lanpostOwner",
 )
+# What of it leads mail somewhere: whoever serves a directory tells it of live bindings only. Those who know leases
+# are told of an expired one where it led, as EXPIRED.
+LEADING = ("ipHostNumber", "mailHost", "lanpostNextHop")
+EXPIRED = "lanpostExpiredEndpoint"
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 _TICK = timedelta(microseconds=1)
 _SOURCES = {source.value: source for source in Source}
@@ -122,7 +126,7 @@ def entries_of(
     attributes: Mapping[str, Sequence[bytes]], default_domain: str, names: AttributeNames = OURS
 ) -> Sequence[Entry]:
     """What one entry of a directory says: an Entry for each mail address that it bears, or none."""
-    endpoint = endpoint_of(attributes, names)
+    endpoint = endpoint_of(attributes, names) or _endpoint(_first(attributes, "lanpostexpiredendpoint"), SMTP_PORT)
     details = details_of(attributes)
     found: dict[MailAddress, Entry] = {}
     for address in _addresses(attributes, default_domain, names):

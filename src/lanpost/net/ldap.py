@@ -199,6 +199,7 @@ class LdapConnection(Connection):
     def _pump(self) -> None:
         """Deal with what has come, a turn at most; then the other clients are next."""
         self._pumping = False
+        self._service.operations.searches.new_turn()
         for _ in range(TURN):
             if not self._writable.is_set():
                 break

@@ -5,6 +5,7 @@ A search for one address, by far the commonest, is answered without waiting wher
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
@@ -14,11 +15,12 @@ from lanpost.content.directory_schema import attribute_type
 from lanpost.errors import DirectoryRefused, InvalidLdapValue, InvalidValue, StoreError
 from lanpost.model.address import MailAddress
 from lanpost.model.binding import Entry
+from lanpost.model.distinguished_name import MAX_REMEMBERED_TEXT
 from lanpost.service.directory_changes import refused
 from lanpost.service.directory_login import Identity
 from lanpost.service.directory_matching import NORMAL
 from lanpost.service.directory_search import Search
-from lanpost.service.directory_selection import Selection, selection_of
+from lanpost.service.directory_selection import Selection, is_ordinary, selection_of
 from lanpost.service.directory_tree import ChartNode, Node, Tree
 from lanpost.service.ports import Chart, Clock
 from lanpost.wire.ldap_controls import (
@@ -44,6 +46,7 @@ from lanpost.wire.ldap_messages import (
     SearchRequest,
 )
 
+MAX_ANSWERS = 16_384  # kept ready, of some 600 octets each, until the chart changes
 MAX_SORTED = 10_000  # entries; sorting holds them all in memory
 BATCH = 16 * 1024  # octets of entries that leave together
 _SORTED = Control(SORT_RESPONSE_OID, value=SortResult().encode())
@@ -76,6 +79,23 @@ class Synchronisation(Protocol):
     async def serve(self, answers: Answers, search: Search, selection: Selection, asked: SyncRequest) -> None: ...
 
 
+class LocalChart(Protocol):
+    """A chart that is asked without waiting. Raises StoreError."""
+
+    def look_up_now(self, address: MailAddress) -> Entry | None: ...
+    def version_now(self) -> int:
+        """Another number whenever anybody may have changed anything."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """To a search for one address: its entry's name and encoded attributes; no name: nobody has that address."""
+
+    name: str = ""
+    attributes: bytes = b""
+    until: float = math.inf  # seconds since 1970: then its binding expires
+
+
 @dataclass(frozen=True, slots=True)
 class _Asked:
     """The controls of a search."""
@@ -86,7 +106,7 @@ class _Asked:
 
 
 class Searches:
-    """All searches of one directory. `look_up_now` is the chart's inquiry where that needs no waiting."""
+    """All searches of one directory. `local` is the chart where it can be asked without waiting."""
 
     def __init__(
         self,
@@ -95,14 +115,17 @@ class Searches:
         rules: SearchRules,
         clock: Clock,
         *,
-        look_up_now: Callable[[MailAddress], Entry | None] | None = None,
+        local: LocalChart | None = None,
         synchronisation: Synchronisation | None = None,
     ) -> None:
         self._tree = tree
         self._chart = chart
         self._rules = rules
         self._clock = clock
-        self._look_up_now = look_up_now
+        self._local = local
+        self._version: int | None = None  # of the chart, in this turn
+        self._answers_version = 0
+        self._answers: dict[SearchRequest, _Answer] = {}  # of that version, to searches for one address
         self._synchronisation = synchronisation
 
     def refuse_strangers(self, identity: Identity) -> None:
@@ -110,24 +133,54 @@ class Searches:
         if identity.is_anybody and not self._rules.anonymous:
             raise refused('bind first: [ldap] anonymous is "none" here', ResultCode.INSUFFICIENT_ACCESS_RIGHTS)
 
+    def new_turn(self) -> None:
+        """Time passes: the chart may be another from here on."""
+        self._version = None
+
     def quick(self, identity: Identity, message_id: int, request: SearchRequest) -> bytes | None:
         """All answers to a search for one address, encoded; None: it is not so simple."""
-        if self._look_up_now is None or (identity.is_anybody and not self._rules.anonymous):
+        if self._local is None or (identity.is_anybody and not self._rules.anonymous):
             return None
         try:
-            search = self._search(request)
-            address = search.single
-            if address is None:
-                return None
-            entry = self._look_up_now(address)
+            if self._version is None:
+                self._look_at_version(self._local)
+            answer = self._answers.get(request)
+            if answer is None or time.time() >= answer.until:
+                answer = self._quick_answer(self._local, request)
         except (DirectoryRefused, StoreError):
             return None  # whatever it is, it is told by the long way
+        if answer is None:
+            return None
         done = encode_search_done(message_id)
+        return encode_search_entry(message_id, answer.name, answer.attributes) + done if answer.name else done
+
+    def _look_at_version(self, chart: LocalChart) -> None:
+        self._version = chart.version_now()
+        if self._version != self._answers_version or len(self._answers) > MAX_ANSWERS:
+            self._answers.clear()
+            self._answers_version = self._version
+
+    def _quick_answer(self, chart: LocalChart, request: SearchRequest) -> _Answer | None:
+        search = self._search(request)
+        address = search.single
+        if address is None:
+            return None
+        entry = chart.look_up_now(address)
         if entry is None:
-            return done
-        node = ChartNode(self._tree, entry, self._clock())
-        octets = selection_of(request.attributes).octets(node, types_only=request.types_only)
-        return encode_search_entry(message_id, node.name, octets) + done
+            answer = _Answer()
+        else:
+            node = ChartNode(self._tree, entry, self._clock())
+            selection = selection_of(request.attributes)
+            binding = entry.binding
+            until = math.inf
+            if binding is not None and binding.expires is not None:
+                until = binding.expires.timestamp() if node.is_live else math.inf
+                if selection.tells_time:
+                    until = 0
+            answer = _Answer(node.name, selection.octets(node, types_only=request.types_only), until)
+        if len(request.base) <= MAX_REMEMBERED_TEXT and is_ordinary(request.attributes):
+            self._answers[request] = answer
+        return answer
 
     async def search(self, identity: Identity, answers: Answers, request: SearchRequest) -> None:
         """Answer any search."""

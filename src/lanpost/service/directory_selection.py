@@ -11,7 +11,7 @@ from lanpost.service.directory_tree import Node
 from lanpost.wire.ldap_encode import encode_attribute
 from lanpost.wire.ldap_messages import Attribute
 
-NONE = "1.1"  # OID that asks for no attributes at all
+MAX_REMEMBERED_NAMES, MAX_REMEMBERED_NAME = 40, 80  # attributes, and characters of each
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +21,11 @@ class Selection:
     all_user: bool
     all_operational: bool
     names: tuple[str, ...]
+
+    @property
+    def tells_time(self) -> bool:
+        """What it tells of an entry is another thing each second."""
+        return self.all_operational or "entryTtl" in self.names
 
     def octets(self, node: Node, *, types_only: bool = False) -> bytes:
         """The node's attributes that are asked for, each encoded, joined."""
@@ -44,9 +49,22 @@ class Selection:
         return tuple(names)
 
 
-@lru_cache(maxsize=1024)  # a program asks for the same attributes again and again
+def is_ordinary(attributes: tuple[str, ...]) -> bool:
+    """Such a list as programs ask with: worth remembering, and small."""
+    return len(attributes) <= MAX_REMEMBERED_NAMES and all(len(name) <= MAX_REMEMBERED_NAME for name in attributes)
+
+
 def selection_of(attributes: tuple[str, ...]) -> Selection:
     """From the list in the request; none at all means all user attributes."""
+    return _remembered(attributes) if is_ordinary(attributes) else _selection(attributes)
+
+
+@lru_cache(maxsize=1024)  # a program asks for the same attributes again and again
+def _remembered(attributes: tuple[str, ...]) -> Selection:
+    return _selection(attributes)
+
+
+def _selection(attributes: tuple[str, ...]) -> Selection:
     if not attributes:
         return Selection(True, False, ())
     names: dict[str, None] = {}

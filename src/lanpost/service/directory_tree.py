@@ -18,6 +18,8 @@ from lanpost import __version__
 from lanpost.content.directory_entry import (
     BOUND_CLASS,
     CLASSES,
+    EXPIRED,
+    LEADING,
     address_attributes,
     address_named,
     location_of,
@@ -29,7 +31,7 @@ from lanpost.errors import InvalidValue
 from lanpost.model.address import MailAddress
 from lanpost.model.binding import Entry
 from lanpost.model.details import DETAIL_NAMES
-from lanpost.model.distinguished_name import DistinguishedName
+from lanpost.model.distinguished_name import MAX_REMEMBERED_TEXT, DistinguishedName
 
 SUBSCHEMA = "cn=Subschema"
 # Entries have no identity of their own in the chart: an address that comes back has the one it had.
@@ -89,9 +91,20 @@ class ChartNode:
     def tree(self) -> Tree:
         return self._tree
 
+    @property
+    def is_live(self) -> bool:
+        binding = self.entry.binding
+        return binding is not None and binding.is_live(self.now)
+
     def location(self) -> Mapping[str, tuple[bytes, ...]]:
+        """Where it is. An expired binding leads nobody there: other programs do not look at the time."""
         if self._location is None:
-            self._location = location_of(self.entry.binding) if self.entry.binding else {}
+            binding = self.entry.binding
+            self._location = found = location_of(binding) if binding else {}
+            if binding is not None and not self.is_live:
+                for name in LEADING:
+                    del found[name]
+                found[EXPIRED] = (str(binding.endpoint).encode(),)
         return self._location
 
     def values(self, name: str) -> Sequence[bytes]:
@@ -133,7 +146,7 @@ class Tree:
             {"objectClass": (b"top", b"organizationalUnit"), "ou": (b"chart",)},
             _operational(self._base_text, "organizationalUnit"),
         )
-        self.place = lru_cache(maxsize=4096)(self._place)
+        self._remembered_place = lru_cache(maxsize=4096)(self._place)
 
     def entry_name(self, address: MailAddress) -> str:
         """The distinguished name of an address's entry."""
@@ -142,8 +155,11 @@ class Tree:
             return f"cn={local},{self._base_text}"
         return str(self.base.child("cn", name_of(address, self.domain)))
 
-    def _place(self, name: str) -> Place:
+    def place(self, name: str) -> Place:
         """What that text names. Raises InvalidName."""
+        return self._remembered_place(name) if len(name) <= MAX_REMEMBERED_TEXT else self._place(name)
+
+    def _place(self, name: str) -> Place:
         named = DistinguishedName.parse(name)
         for node in (self.root, self.schema, self.top, self.chart):
             if named == DistinguishedName.parse(node.name):
@@ -271,7 +287,7 @@ def _time_to_live(node: ChartNode) -> Sequence[bytes]:
 
 
 _VALUES: Mapping[str, Callable[[ChartNode], Sequence[bytes]]] = {
-    "objectClass": lambda node: _BOUND_CLASSES if node.entry.binding else _CLASSES,
+    "objectClass": lambda node: _BOUND_CLASSES if node.is_live else _CLASSES,
     "cn": lambda node: (name_of(node.entry.address, node.tree.domain).encode(),),
     "mail": _addressed("mail"),
     "mailLocalAddress": _addressed("mailLocalAddress"),
@@ -288,6 +304,7 @@ _VALUES: Mapping[str, Callable[[ChartNode], Sequence[bytes]]] = {
             "lanpostExpires",
             "lanpostSource",
             "lanpostOwner",
+            EXPIRED,
         )
     },
     **{name: _detailed(name) for name in DETAIL_NAMES},

@@ -99,6 +99,9 @@ class ChartStore(Protocol):
     def last_change(self) -> int:
         """The number of the newest change."""
 
+    def version(self) -> int:
+        """Another number whenever anybody may have changed anything."""
+
     def changes_since(self, change: int, limit: int = ...) -> Sequence[tuple[int, MailAddress]]:
         """Addresses bound after that number and still bound, each with its last number, in order."""
 

@@ -136,6 +136,10 @@ class SqliteChart:
         """The number of the newest change ever made; it only grows, in whichever process."""
         return int(self._read("SELECT last_change FROM counter")[0][0])
 
+    def version(self) -> int:
+        """Another number whenever anybody may have changed anything; cheaper to ask for than an entry."""
+        return int(self._read("PRAGMA data_version")[0][0])
+
     def changes_since(self, change: int, limit: int = PAGE) -> Sequence[tuple[int, MailAddress]]:
         """Addresses bound after that number and still bound, each with its own number, in the order of binding.
 
