@@ -98,6 +98,9 @@ def check_elements(data: bytes, at: int, end: int) -> None:
 
 def read_expected(data: bytes, at: int, end: int, tag: int) -> tuple[int, int]:
     """Where the contents of an element begin and end, whose tag must be this one."""
+    start = at + 2
+    if start <= end and data[at] == tag and (length := data[at + 1]) < 0x80 and start + length <= end:
+        return start, start + length  # nearly always
     found, start, stop = read_header(data, at, end)
     if found != tag:
         raise LdapProtocolError(f"tag {found:#04x} instead of {tag:#04x}")
@@ -145,7 +148,8 @@ def read_boolean(data: bytes, at: int, end: int, tag: int = BOOLEAN) -> tuple[bo
 
 def element(tag: int, contents: bytes) -> bytes:
     """An element with its header."""
-    return header(tag, len(contents)) + contents
+    length = len(contents)
+    return b"%c%c%b" % (tag, length, contents) if length < 0x80 else header(tag, length) + contents
 
 
 def header(tag: int, length: int) -> bytes:

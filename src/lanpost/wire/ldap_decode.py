@@ -61,21 +61,7 @@ def decode_at(data: bytes, at: int, end: int) -> Message:
     """The message that takes the octets from `at` up to `end`."""
     if end - at > 2 * MAX_ELEMENTS:  # a shorter one cannot hold more of them
         check_elements(data, at, end)
-    # Nearly all messages have lengths of one octet here; the long way says what is wrong, where something is.
-    length = data[at + 1] if end - at > 7 else 0x80
-    if data[at : at + 1] == b"\x30" and length < 0x80 and at + 2 + length == end:
-        at += 2
-    else:
-        at, stop = read_expected(data, at, end, SEQUENCE)
-        if stop != end:
-            raise LdapProtocolError("something follows the message")
-    tag, start, at = read_header(data, at, end)
-    if tag != INTEGER:
-        raise LdapProtocolError("a message without an id")
-    message_id = data[start] if at - start == 1 else integer_of(data, start, at)
-    if message_id < 0 or (message_id > 0x7F and at - start == 1):
-        raise LdapProtocolError("a negative message id")
-    tag, start, at = read_header(data, at, end)
+    message_id, tag, start, at, end = _quick_frame(data, at, end) or _frame(data, at, end)
     decode = _OPERATIONS.get(tag)
     if decode is None:
         raise LdapProtocolError(f"an unknown operation, {tag:#04x}")
@@ -84,6 +70,59 @@ def decode_at(data: bytes, at: int, end: int) -> Message:
     except InvalidLdapValue as error:
         error.message_id, error.tag = message_id, tag
         raise
+
+
+# Message id, the operation's tag, where its contents begin, where they end, where the message ends.
+_Frame = tuple[int, int, int, int, int]
+
+
+def _frame(data: bytes, at: int, end: int) -> _Frame:
+    at, stop = read_expected(data, at, end, SEQUENCE)
+    if stop != end:
+        raise LdapProtocolError("something follows the message")
+    tag, start, at = read_header(data, at, end)
+    if tag != INTEGER:
+        raise LdapProtocolError("a message without an id")
+    message_id = integer_of(data, start, at)
+    if message_id < 0:
+        raise LdapProtocolError("a negative message id")
+    tag, start, stop = read_header(data, at, end)
+    return message_id, tag, start, stop, end
+
+
+def _quick_frame(data: bytes, at: int, end: int) -> _Frame | None:
+    """The same for lengths up to 255, as nearly all are; None leaves it to the long way."""
+    size = end - at
+    if size < _LEAST_QUICK or data[at] != SEQUENCE:
+        return None
+    length = data[at + 1]
+    if length == 0x81:
+        at += 1
+        size -= 1
+        length = data[at + 1]
+    elif length >= 0x80:
+        return None
+    octets = data[at + 3]
+    start = at + 6 + octets
+    if length != size - 2 or data[at + 2] != INTEGER or not 1 <= octets <= _QUICK_ID or start >= end:
+        return None
+    message_id = data[at + 4]
+    if message_id >= 0x80:
+        return None
+    if octets > 1:
+        message_id = int.from_bytes(data[at + 4 : start - 2], "big")
+    tag, length = data[start - 2], data[start - 1]
+    if length == 0x81:
+        length = data[start]
+        start += 1
+    elif length >= 0x80:
+        return None
+    stop = start + length
+    return (message_id, tag, start, stop, end) if stop <= end else None
+
+
+_LEAST_QUICK: Final = 8
+_QUICK_ID: Final = 4  # octets
 
 
 def _controls(data: bytes, at: int, end: int) -> tuple[Control, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from lanpost.wire import ldap_tags as tags
 from lanpost.wire.ber import (
     ENUMERATED,
+    OCTETS,
     SEQUENCE,
     SET,
     read_expected,
@@ -13,7 +14,7 @@ from lanpost.wire.ber import (
     read_text,
     text_of,
 )
-from lanpost.wire.ldap_decode_requests import read_values
+from lanpost.wire.ldap_decode_requests import read_attribute
 from lanpost.wire.ldap_messages import (
     AddResponse,
     Attribute,
@@ -29,9 +30,9 @@ from lanpost.wire.ldap_messages import (
     SearchDone,
     SearchEntry,
     SearchReference,
-    Values,
 )
 
+_LEAST_QUICK = 8  # octets, of an attribute whose description and value are empty
 _SUCCESS = Result()
 _PLAIN_SUCCESS = b"\x0a\x01\x00\x04\x00\x04\x00"  # how nearly every result looks
 _CODES = {int(code): code for code in ResultCode}
@@ -70,35 +71,34 @@ def bind(data: bytes, at: int, end: int) -> BindResponse:
 
 
 def search_entry(data: bytes, at: int, end: int) -> SearchEntry:
+    """Attributes with a single value and lengths of one octet, as most are, are read in one go."""
     name, at = read_text(data, at, end)
     at, end = read_expected(data, at, end, SEQUENCE)
     attributes: list[Attribute] = []
     while at < end:
+        if end - at >= _LEAST_QUICK:
+            # 30 a 04 b description 31 c 04 d value: whatever length is wrong or long, one of the sums is.
+            stop = at + 2 + data[at + 1]
+            set_at = at + 4 + data[at + 3]
+            value_at = set_at + 4
+            length = stop - value_at
+            if (
+                stop <= end
+                and length >= 0
+                and stop - at < 0x80
+                and data[set_at + 3] == length
+                and data[set_at + 1] == length + 2
+                and data[at] == SEQUENCE
+                and data[at + 2] == OCTETS
+                and data[set_at + 2] == OCTETS
+                and data[set_at] == SET
+            ):
+                attributes.append((text_of(data[at + 4 : set_at]), (data[value_at:stop],)))
+                at = stop
+                continue
         start, at = read_expected(data, at, end, SEQUENCE)
-        attributes.append(_attribute(data, start, at))
+        attributes.append(read_attribute(data, start, at))
     return SearchEntry(name, tuple(attributes))
-
-
-def _attribute(data: bytes, at: int, end: int) -> Attribute:
-    """A PartialAttribute's contents; one with a single short value in one go."""
-    start = at + 2
-    if end - at > 5 and data[at] == 0x04:
-        stop = start + data[at + 1]  # 0x80 and more leads beyond the end, or is no SET there: the long way
-        value_at = stop + 4
-        if (
-            data[at + 1] < 0x80
-            and value_at <= end
-            and data[stop] == SET
-            and data[stop + 2] == 0x04
-            and end - value_at < 0x7E
-            and value_at + data[stop + 3] == end
-            and stop + 2 + data[stop + 1] == end
-        ):
-            return text_of(data[start:stop]), (data[value_at:end],)
-    description, at = read_text(data, at, end)
-    at, end = read_expected(data, at, end, SET)
-    values: Values = read_values(data, at, end)
-    return description, values
 
 
 def search_reference(data: bytes, at: int, end: int) -> SearchReference:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 from typing import Any, Final
 
 from lanpost.wire import ldap_tags as tags
@@ -51,8 +52,20 @@ def encode_operation(message_id: int, operation: Request | Response, controls: S
     return element(SEQUENCE, contents)
 
 
-def encode_attribute(name: str, values: Iterable[bytes]) -> bytes:
+def encode_attribute(name: str, values: Sequence[bytes]) -> bytes:
     """A PartialAttribute (RFC 4511 §4.1.7), for whoever keeps it to send it often."""
+    if len(values) == 1:
+        description, value = name.encode(), values[0]
+        name_length, length = len(description), len(value)
+        if name_length + length < 0x80 - 6:  # every length takes one octet
+            return b"\x30%c\x04%c%b\x31%c\x04%c%b" % (
+                name_length + length + 6,
+                name_length,
+                description,
+                length + 2,
+                length,
+                value,
+            )
     return element(SEQUENCE, text(name) + element(SET, b"".join([octets(value) for value in values])))
 
 
@@ -123,11 +136,7 @@ def _search_request(request: SearchRequest) -> bytes:
     contents = b"".join(
         (
             text(request.base),
-            integer(request.scope, ENUMERATED),
-            integer(request.dereference, ENUMERATED),
-            integer(request.size_limit),
-            integer(request.time_limit),
-            boolean(request.types_only),
+            _limits(request.scope, request.dereference, request.size_limit, request.time_limit, request.types_only),
             encode_filter(request.filter),
             _selection(request.attributes),
         )
@@ -135,7 +144,19 @@ def _search_request(request: SearchRequest) -> bytes:
     return element(tags.SEARCH_REQUEST, contents)
 
 
-def _selection(attributes: Iterable[str]) -> bytes:
+@lru_cache(maxsize=512)  # a client asks with the same ones again and again; so with the attributes
+def _limits(scope: int, dereference: int, size_limit: int, time_limit: int, types_only: bool) -> bytes:
+    return (
+        integer(scope, ENUMERATED)
+        + integer(dereference, ENUMERATED)
+        + integer(size_limit)
+        + integer(time_limit)
+        + boolean(types_only)
+    )
+
+
+@lru_cache(maxsize=512)
+def _selection(attributes: tuple[str, ...]) -> bytes:
     return element(SEQUENCE, b"".join([text(name) for name in attributes]))
 
 

@@ -122,7 +122,7 @@ class _Parser:
         return self._unescaped(raw, start)
 
     def _equality(self, attribute: str) -> Filter:
-        start = self._at
+        begun = start = self._at
         raw = self._raw_value()
         if raw == "*":
             return Present(attribute)
@@ -134,6 +134,7 @@ class _Parser:
             return Equals(attribute, parts[0])
         initial, *middle, final = parts
         if not all(middle) or not (initial or middle or final):
+            self._at = begun
             raise self._error("nothing between two asterisks")
         return Substrings(attribute, initial, tuple(middle), final)
 
