@@ -48,6 +48,8 @@ def test_a_chunk_of_many_messages_is_kept_as_it_came() -> None:
         assert buffer.next_message(LIMIT) is not None
         assert buffer._data is chunk, "nothing was copied"
     assert len(buffer) == len(chunk) // 64
+    assert buffer.next_message(LIMIT) is not None
+    assert buffer._data == b"", "nothing is kept"
 
 
 def test_a_long_message_in_small_pieces_is_joined_once() -> None:
