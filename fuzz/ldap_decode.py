@@ -47,6 +47,8 @@ def serve(pieces: list[bytes]) -> tuple[list[Message], bytes, str]:
             if kind in FINAL_RESPONSES:
                 session.answer(event.id, final_response(kind, Result()))
         sent += session.data_to_send()
+        if session.secure:
+            break  # what comes behind StartTLS is the handshake's
     return events, sent, str(session.state)
 
 
