@@ -40,7 +40,15 @@ def sqlite(folder: Path) -> Iterator[ChartSettings]:
     yield ChartSettings(url=f"sqlite:{folder}/chart.sqlite3")
 
 
-OPENERS: list[Callable[[Path], AbstractContextManager[ChartSettings]]] = [sqlite]
+@contextmanager
+def xml_file(folder: Path) -> Iterator[ChartSettings]:
+    yield ChartSettings(url=f"xml:{folder}/chart.xml")
+
+
+OPENERS: list[Callable[[Path], AbstractContextManager[ChartSettings]]] = [
+    sqlite,
+    xml_file,
+]
 
 
 @pytest.fixture(params=OPENERS, ids=lambda opener: str(opener.__name__))
