@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from lanpost.app.settings import Settings
 from lanpost.app.threaded_chart import ThreadedChart
+from lanpost.app.webdav import open_webdav
+from lanpost.app.webdav import url_problem as webdav_problem
 from lanpost.errors import ChartUnavailable, ConfigurationError, StoreError
 from lanpost.service.ports import Chart, ChartStore
 from lanpost.store.chart_sqlite import SqliteChart
@@ -42,9 +45,16 @@ def _file_kind(scheme: str, open_store: Callable[[Path, Settings], ChartStore]) 
     return _Kind(problem, open_file)
 
 
+def _webdav_kind(scheme: str) -> _Kind:
+    """A chart in an XML document on a document server."""
+    return _Kind(partial(webdav_problem, scheme), lambda settings, rest: open_webdav(settings, scheme, rest))
+
+
 KINDS = {
     "sqlite": _file_kind("sqlite", lambda file, _: SqliteChart(file)),
     "xml": _file_kind("xml", lambda file, settings: XmlFileChart(file, settings.domain)),
+    "http": _webdav_kind("http"),
+    "https": _webdav_kind("https"),
 }
 
 

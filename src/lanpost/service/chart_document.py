@@ -9,9 +9,10 @@ from __future__ import annotations
 import secrets
 import time
 from bisect import bisect_right, insort
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from itertools import islice
 from operator import itemgetter
 
@@ -176,9 +177,15 @@ class ChartDocument:
 
     def read(self, document: bytes, default_domain: str, now: datetime) -> None:
         """Take what somebody else has written. Raises InvalidValue, and is as before then."""
-        lines = self._all_lines()
-        known = {line: self._entries[key] for key, line in lines.items()}
-        fresh = read_changed(document, known, default_domain, now, self._entries.get)
+        self.adopt(self.reading(document, default_domain, now)())
+
+    def reading(self, document: bytes, default_domain: str, now: datetime) -> Callable[[], dict[str, Entry]]:
+        """What reads such a document, in any thread, for `adopt`. Raises InvalidValue when called."""
+        known = {line: self._entries[key] for key, line in self._all_lines().items()}
+        return partial(read_changed, document, known, default_domain, now, self._entries.get)
+
+    def adopt(self, fresh: Mapping[str, Entry]) -> None:
+        """Make these the entries; what differs is numbered and told."""
         former = self._entries
         self._entries = dict(former)  # a draft under way keeps what it began with
         self._keys = None
