@@ -18,6 +18,8 @@ from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
+from _pytest.mark.structures import ParameterSet
+from tests.webdav_servers import Apache, Wsgidav
 
 import lanpost
 from lanpost.app.charts import open_chart
@@ -40,7 +42,33 @@ def sqlite(folder: Path) -> Iterator[ChartSettings]:
     yield ChartSettings(url=f"sqlite:{folder}/chart.sqlite3")
 
 
-OPENERS: list[Callable[[Path], AbstractContextManager[ChartSettings]]] = [sqlite]
+@contextmanager
+def xml_file(folder: Path) -> Iterator[ChartSettings]:
+    yield ChartSettings(url=f"xml:{folder}/chart.xml")
+
+
+@contextmanager
+def xml_on_wsgidav(folder: Path) -> Iterator[ChartSettings]:
+    with Wsgidav(folder / "dav") as server:
+        yield ChartSettings(url=server.url)
+
+
+@contextmanager
+def xml_on_apache(_folder: Path) -> Iterator[ChartSettings]:
+    if not Apache.program():
+        pytest.skip("apache2 is not installed")
+    with Apache() as server:
+        yield ChartSettings(url=server.url)
+
+
+Opener = Callable[[Path], AbstractContextManager[ChartSettings]]
+
+OPENERS: list[Opener | ParameterSet] = [
+    sqlite,
+    xml_file,
+    xml_on_wsgidav,
+    pytest.param(xml_on_apache, marks=pytest.mark.peer),
+]
 
 
 @pytest.fixture(params=OPENERS, ids=lambda opener: str(opener.__name__))
