@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bench.processes import free_port, program
+from bench.processes import free_port
 
-from tests.program import HOST, PATIENCE, SOURCE, Program, lay_over
+from tests.program import HOST, PATIENCE, Program, lay_over
 
 SUFFIX = "dc=office,dc=lan"
 BASE = f"ou=chart,{SUFFIX}"
@@ -28,7 +28,7 @@ PASSWORD = "correct horse"  # the administrator's
 
 
 class DirectoryProgram(Program):
-    """One directory. The administrator's password is PASSWORD; its tools need not be told of DNS nor of users' settings."""
+    """One directory, whose administrator's password is PASSWORD."""
 
     command = "directory"
 
@@ -57,15 +57,13 @@ class DirectoryProgram(Program):
         """Make a terminal known. Its secret."""
         return str(self.lanpost_json("terminal", "add", address)["secret"])
 
-    def tool(
-        self, name: str, *words: str, given: str = "", status: int | None = 0, url: str = "", binds: bool = True
-    ) -> str:
-        """A program of ldap-utils against this directory; as the administrator unless told otherwise by -D, -Y or -x.
+    def tool(self, name: str, *words: str, given: str = "", status: int | None = 0, url: str = "") -> str:
+        """A program of ldap-utils against this directory. What it printed, both its outputs.
 
-        What it printed, both its outputs. `status`: what it must end with; None: whatever.
+        As the administrator unless -D, -Y or -x say otherwise. `status`: what it must end with; None: whatever.
         """
         credentials = ["-x", "-D", ADMIN, "-w", PASSWORD]
-        if not binds or {"-D", "-Y", "-x"}.intersection(words):
+        if {"-D", "-Y", "-x"}.intersection(words):
             credentials = []
         done = run_tool(name, ["-H", url or self.url, *credentials, *words], self.ca_file, given)
         printed = done.stdout + done.stderr
@@ -100,13 +98,15 @@ class DirectoryProgram(Program):
 def run_tool(
     name: str, words: Sequence[str], ca_file: Path | None = None, given: str = ""
 ) -> subprocess.CompletedProcess[str]:
-    """A program of ldap-utils, whatever it ends with. Skips the test where it is not installed."""
+    """A program of ldap-utils, whatever it ends with; no file of the machine's or a user's settings is read.
+
+    Skips the test where it is not installed.
+    """
     if shutil.which(name) is None:
         pytest.skip(f"{name} is not installed: scripts/install-peers")
-    environment = {**os.environ, "LDAPNOINIT": "1", "LC_ALL": "C.UTF-8"}
+    environment = {**os.environ, "LC_ALL": "C.UTF-8", "LDAPCONF": "/dev/null", "HOME": "/nonexistent"}
     if ca_file is not None:
-        del environment["LDAPNOINIT"]
-        environment |= {"LDAPTLS_CACERT": str(ca_file), "LDAPCONF": "/dev/null", "HOME": "/nonexistent"}
+        environment["LDAPTLS_CACERT"] = str(ca_file)
     return subprocess.run(
         [name, *words],
         input=given,
