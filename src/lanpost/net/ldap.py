@@ -22,6 +22,7 @@ from lanpost.net.ldap_operations import Client, Operations, refusal
 from lanpost.net.listener import Connection, Listener
 from lanpost.net.tls_transport import FIRST_OCTET, TlsTransport
 from lanpost.service.directory_login import ANYBODY, Identity
+from lanpost.wire.ldap_controls import SYNC_REQUEST_OID
 from lanpost.wire.ldap_messages import (
     AbandonRequest,
     BindRequest,
@@ -39,7 +40,9 @@ from lanpost.wire.ldap_operations import START_TLS_OID, is_start_tls
 from lanpost.wire.ldap_server import LdapServer, State
 
 TURN = 64  # operations of one client, until the others have theirs
-BATCH = 32 * 1024  # octets of answers that are sent together
+BATCH = 16 * 1024  # octets of answers that are sent together
+UNREAD = 32 * 1024  # octets that wait in our memory for a client to read; past that nothing more is done for him
+SEARCHES = 2  # of one client that go through the chart at a time
 MAX_MESSAGE = 256 * 1024  # octets; an entry of ours is a few hundred
 REFUSAL = b""  # one client too many is closed: RFC 4511 knows nothing to say before a request
 
@@ -98,6 +101,7 @@ class LdapConnection(Connection):
         "_peer",
         "_pumping",
         "_running",
+        "_searching",
         "_service",
         "_session",
         "_tls",
@@ -113,6 +117,7 @@ class LdapConnection(Connection):
         self._tls: TlsTransport | None = None
         self._begun = False
         self._running: dict[int, tuple[Message, asyncio.Task[None]]] = {}  # by message id
+        self._searching = asyncio.Semaphore(SEARCHES)
         self._writable = asyncio.Event()
         self._writable.set()
         self._pumping = False  # a turn is due
@@ -123,6 +128,7 @@ class LdapConnection(Connection):
 
     def opened(self) -> None:
         self._peer = peer_of(self.transport)
+        self.transport.set_write_buffer_limits(high=UNREAD)
         self._be(ANYBODY)
         self._heard = time.monotonic()
         self._mind_idleness()
@@ -169,15 +175,15 @@ class LdapConnection(Connection):
     # What operations call
 
     async def send(self, octets: bytes) -> None:
-        self._expect_client()
+        while not self._writable.is_set():
+            await self._writable.wait()
+        if self.transport.is_closing():
+            raise ConnectionResetError("the client is gone")
         self._session.send_encoded(octets, None)
         if self._session.unsent > BATCH:
             self._flush()
         else:
             self._pump_soon()
-        if not self._writable.is_set():
-            await self._writable.wait()
-            self._expect_client()
 
     def answer(self, message_id: int, response: Response, controls: Sequence[Control] = ()) -> None:
         if not self.transport.is_closing():
@@ -245,7 +251,7 @@ class LdapConnection(Connection):
             if quick is not None:
                 self._session.send_encoded(quick, message.id)
             else:
-                self._start(message, searches.search(identity, Answers(self, message), operation))
+                self._start(message, self._search(identity, message, operation))
         elif isinstance(operation, UnbindRequest):
             self._close()
         elif isinstance(operation, AbandonRequest):
@@ -281,6 +287,14 @@ class LdapConnection(Connection):
             if found is not None and found[1] is asyncio.current_task():
                 del self._running[message.id]
 
+    async def _search(self, identity: Identity, message: Message, request: SearchRequest) -> None:
+        searches, answers = self._service.operations.searches, Answers(self, message)
+        if any(control.oid == SYNC_REQUEST_OID for control in message.controls):  # one that goes on for ever
+            await searches.search(identity, answers, request)
+            return
+        async with self._searching:
+            await searches.search(identity, answers, request)
+
     async def _bind(self, message_id: int, request: BindRequest) -> None:
         self._be(ANYBODY)
         tls = self._tls.get_extra_info("ssl_object") if self._tls else None
@@ -315,16 +329,13 @@ class LdapConnection(Connection):
         self._flush()
         (self._tls or self.transport).close()
 
-    def _expect_client(self) -> None:
-        if self.transport.is_closing():
-            raise ConnectionResetError("the client is gone")
-
     def _mind_idleness(self) -> None:
-        """Close a connection that has been silent for long, with nothing under way."""
+        """Close a connection that has been silent for long: nothing is under way, or he does not read it."""
         loop = asyncio.get_running_loop()
         quiet = time.monotonic() - self._heard
         left = self._service.idle_seconds - quiet
-        if left > 0 or self._running:
+        waits_for_us = bool(self._running) and self._writable.is_set()
+        if left > 0 or waits_for_us:
             self._deadline = loop.call_later(max(left, 1.0), self._mind_idleness)
         elif not self.transport.is_closing():
             if self._writable.is_set():

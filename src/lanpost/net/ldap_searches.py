@@ -5,9 +5,11 @@ A search for one address, by far the commonest, is answered without waiting wher
 
 from __future__ import annotations
 
+import asyncio
 import math
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -48,7 +50,9 @@ from lanpost.wire.ldap_messages import (
 
 MAX_ANSWERS = 16_384  # kept ready, of some 600 octets each, until the chart changes
 MAX_SORTED = 10_000  # entries; sorting holds them all in memory
-BATCH = 16 * 1024  # octets of entries that leave together
+MAX_SORTS = 4  # searches that are sorted at a time; others wait
+LOOKED_AT = 256  # entries, some two milliseconds, until other clients have their turn
+BATCH = 8 * 1024  # octets of entries that leave together
 _SORTED = Control(SORT_RESPONSE_OID, value=SortResult().encode())
 _OPEN_TO_ALL = ("", "cn=subschema")  # what anybody may read whoever may read the rest (RFC 4512 §5.1)
 
@@ -123,6 +127,8 @@ class Searches:
         self._rules = rules
         self._clock = clock
         self._local = local
+        self._looking = asyncio.Lock()
+        self._sorting = asyncio.Semaphore(MAX_SORTS)
         self._version: int | None = None  # of the chart, in this turn
         self._answers_version = 0
         self._answers: dict[SearchRequest, _Answer] = {}  # of that version, to searches for one address
@@ -196,7 +202,8 @@ class Searches:
             return
         limits = self._limits(identity, request)
         if asked.sort:
-            await self._sorted(answers, search, selection, asked, limits)
+            async with self._sorting:
+                await self._sorted(answers, search, selection, asked, limits)
         else:
             await self._in_order(answers, search, selection, asked, limits)
 
@@ -208,6 +215,27 @@ class Searches:
         entries = min(filter(None, (ours, request.size_limit)), default=0)
         seconds = min(self._rules.seconds, request.time_limit or self._rules.seconds)
         return _Limits(entries, request.size_limit, time.monotonic() + seconds, request.types_only)
+
+    async def _passing(
+        self, nodes: AsyncIterator[Node | None], search: Search, limits: _Limits
+    ) -> AsyncGenerator[Node, None]:
+        """Those that match. However many searches go through the chart, one of them looks at a few at a time."""
+        ended = False
+        while not ended:
+            found: list[Node] = []
+            async with self._looking:
+                for _ in range(LOOKED_AT):
+                    try:
+                        node = await anext(nodes)
+                    except StopAsyncIteration:
+                        ended = True
+                        break
+                    if node is not None and search.matches(node):
+                        found.append(node)
+            for node in found:
+                yield node
+            if time.monotonic() > limits.until:
+                raise refused("this search takes too long; narrow the filter", ResultCode.TIME_LIMIT_EXCEEDED)
 
     async def _in_order(
         self, answers: Answers, search: Search, selection: Selection, asked: _Asked, limits: _Limits
@@ -221,13 +249,17 @@ class Searches:
         start = _Mark.read(page.cookie) if page is not None else _Mark()
         batch = _Batch(answers, selection, limits)
         mark = start
-        async for node in _passing(search.looked_at(start.key, start.fixed), search, limits):
-            if room and batch.count >= room:
-                await batch.flush()
-                _end(answers, page, mark.text())
-                return
-            await batch.put(node)
-            mark = mark.after(node)
+        async with (
+            aclosing(search.looked_at(start.key, start.fixed)) as nodes,
+            aclosing(self._passing(nodes, search, limits)) as passing,
+        ):
+            async for node in passing:
+                if room and batch.count >= room:
+                    await batch.flush()
+                    _end(answers, page, mark.text())
+                    return
+                await batch.put(node)
+                mark = mark.after(node)
         await batch.flush()
         _end(answers, page, b"")
 
@@ -237,13 +269,17 @@ class Searches:
         """All that match are held, sorted, and told; a further page sorts them anew."""
         page = asked.page
         nodes: list[Node] = []
-        async for node in _passing(search.looked_at(), search, limits):
-            nodes.append(node)
-            if len(nodes) > MAX_SORTED:
-                raise refused(
-                    f"more than {MAX_SORTED} entries are not sorted; narrow the filter",
-                    ResultCode.ADMIN_LIMIT_EXCEEDED,
-                )
+        async with (
+            aclosing(search.looked_at()) as all_nodes,
+            aclosing(self._passing(all_nodes, search, limits)) as passing,
+        ):
+            async for node in passing:
+                nodes.append(node)
+                if len(nodes) > MAX_SORTED:
+                    raise refused(
+                        f"more than {MAX_SORTED} entries are not sorted; narrow the filter",
+                        ResultCode.ADMIN_LIMIT_EXCEEDED,
+                    )
         for key in reversed(asked.sort):
             nodes.sort(key=_sort_key(key), reverse=key.descending)
         first = _Mark.read(page.cookie).fixed if page is not None else 0
@@ -318,14 +354,6 @@ class _Batch:
             octets = b"".join(self._parts)
             self._parts, self._octets = [], 0
             await self._answers.send(octets)
-
-
-async def _passing(nodes: AsyncIterator[Node | None], search: Search, limits: _Limits) -> AsyncIterator[Node]:
-    async for node in nodes:
-        if time.monotonic() > limits.until:
-            raise refused("this search takes too long; narrow the filter", ResultCode.TIME_LIMIT_EXCEEDED)
-        if node is not None and search.matches(node):
-            yield node
 
 
 def _end(answers: Answers, page: PagedResults | None, cookie: bytes, *more: Control) -> None:

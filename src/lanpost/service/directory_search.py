@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -109,7 +109,7 @@ class Search:
             return self._test(node) is True
         return isinstance(node, ChartNode) and node.entry.address in (self._plan.addresses or ())
 
-    async def looked_at(self, start: str = "", fixed: int = 0) -> AsyncIterator[Node | None]:
+    async def looked_at(self, start: str = "", fixed: int = 0) -> AsyncGenerator[Node | None, None]:
         """Every node that could match, whether it does or not; None where there was nothing to look at.
 
         To go on: after the key `start` and so many `fixed` nodes. DirectoryRefused where the base is not there.

@@ -104,7 +104,9 @@ class DirectoryWriter:
         address = self._address(name)
         entry = await self._chart.look_up(address)
         if entry is None:
-            raise _nothing_at(name)
+            if writer.terminal is None or writer.terminal.address != address:
+                raise _nothing_at(name)
+            entry = Entry(address)  # enrolled, and forgotten by the chart: it makes itself known again
         attributes: Held = {key.lower(): values for key, values in attributes_of(entry, self._tree.domain).items()}
         # Times that nobody touches are not those of the change.
         touched = {change(attributes, modification) for modification in modifications}
