@@ -142,11 +142,15 @@ ATTRIBUTE_TYPES = (
     _operational("2.5.21.5", "attributeTypes", "1.3.6.1.4.1.1466.115.121.1.3", IDENTIFIER, single=False),
     _operational("2.5.21.6", "objectClasses", "1.3.6.1.4.1.1466.115.121.1.37", IDENTIFIER, single=False),
     _operational("2.5.21.4", "matchingRules", "1.3.6.1.4.1.1466.115.121.1.30", IDENTIFIER, single=False),
-    _operational("1.3.6.1.4.1.1466.101.120.16", "ldapSyntaxes", "1.3.6.1.4.1.1466.115.121.1.54", IDENTIFIER),
+    _operational(
+        "1.3.6.1.4.1.1466.101.120.16", "ldapSyntaxes", "1.3.6.1.4.1.1466.115.121.1.54", IDENTIFIER, single=False
+    ),
     _operational("1.3.6.1.4.1.1466.101.120.5", "namingContexts", _DN, NAME, single=False),
     _operational("1.3.6.1.4.1.1466.101.120.7", "supportedExtension", _OID, IDENTIFIER, single=False),
     _operational("1.3.6.1.4.1.1466.101.120.13", "supportedControl", _OID, IDENTIFIER, single=False),
-    _operational("1.3.6.1.4.1.1466.101.120.14", "supportedSASLMechanisms", _DIRECTORY_STRING, CASE_IGNORE),
+    _operational(
+        "1.3.6.1.4.1.1466.101.120.14", "supportedSASLMechanisms", _DIRECTORY_STRING, CASE_IGNORE, single=False
+    ),
     _operational("1.3.6.1.4.1.1466.101.120.15", "supportedLDAPVersion", _INTEGER, INTEGER, single=False),
     _operational("1.3.6.1.4.1.4203.1.3.5", "supportedFeatures", _OID, IDENTIFIER, single=False),
     _operational("1.3.6.1.1.4", "vendorName", _DIRECTORY_STRING, CASE_EXACT),
@@ -169,6 +173,13 @@ OBJECT_CLASSES = (
     ObjectClass("2.5.6.5", "organizationalUnit", "STRUCTURAL", must=("ou",), may=("description", "l")),
     ObjectClass("2.5.6.2", "country", "STRUCTURAL", may=("description",)),
     ObjectClass("1.3.6.1.4.1.1466.344", "dcObject", "AUXILIARY", must=("dc",)),
+    ObjectClass("2.5.17.0", "subentry", "STRUCTURAL", must=("cn",)),
+    ObjectClass(
+        "2.5.20.1",
+        "subschema",
+        "AUXILIARY",
+        may=("attributeTypes", "objectClasses", "matchingRules", "ldapSyntaxes"),
+    ),
     ObjectClass(
         "2.5.6.14", "device", "STRUCTURAL", must=("cn",), may=("serialNumber", "l", "o", "ou", "description")
     ),

@@ -65,7 +65,9 @@ def _named(attribute: str, value: bytes, domain: str) -> Plan:
         return _ALL
     try:
         if kind.name in _ADDRESS_TYPES:
-            return Plan((MailAddress.parse(value.decode(), domain),), exact=b"@" in value)
+            address = MailAddress.parse(value.decode(), domain)
+            is_exact = address.key == value.decode() if kind.name == "lanpostKey" else b"@" in value
+            return Plan((address,), exact=is_exact)
         if kind.name == "cn":
             return Plan((address_named(value.decode(), domain),))
     except (InvalidValue, UnicodeDecodeError):
@@ -110,8 +112,15 @@ class Search:
     async def looked_at(self, start: str = "", fixed: int = 0) -> AsyncGenerator[Node | None, None]:
         """Every node that could match, whether it does or not; None where there was nothing to look at.
 
-        To go on: after the key `start` and so many `fixed` nodes.
+        To go on: after the key `start` and so many `fixed` nodes. DirectoryRefused where the base is not there.
         """
+        if self._place.address is not None:
+            entry = await self._chart.look_up(self._place.address)
+            if entry is None:
+                raise _nothing_at(self._tree.entry_name(self._place.address))
+            if self._scope is not Scope.ONE and self._place.address.key > start:
+                yield ChartNode(self._tree, entry, self._now)
+            return
         if not start and not self._plan.exact:  # no fixed node has a mail address
             for node in self._fixed()[fixed:]:
                 yield node
@@ -136,15 +145,11 @@ class Search:
 
     def _planned(self, searched: f.Filter) -> Plan:
         place = self._place
-        if place.address is not None:
-            return Plan((place.address,) if self._scope is not Scope.ONE else ())
-        if not self._reaches_chart():
+        if place.address is not None or not self._reaches_chart():
             return Plan(())
         return plan_of(searched, self._tree.domain)
 
     def _reaches_chart(self) -> bool:
-        if self._place.address is not None:
-            return True
         if self._place.fixed is self._tree.chart:
             return self._scope is not Scope.BASE
         return self._scope is Scope.SUBTREE and self._place.fixed is not self._tree.schema
@@ -171,5 +176,9 @@ def place_of(tree: Tree, name: str) -> Place:
     except InvalidName as error:
         raise DirectoryRefused(str(error), code=ResultCode.INVALID_DN_SYNTAX) from None
     if place.fixed is None and place.address is None:
-        raise DirectoryRefused(f"there is nothing at {name[:200]!r} here", code=ResultCode.NO_SUCH_OBJECT)
+        raise _nothing_at(name)
     return place
+
+
+def _nothing_at(name: str) -> DirectoryRefused:
+    return DirectoryRefused(f"there is nothing at {name[:200]!r} here", code=ResultCode.NO_SUCH_OBJECT)
