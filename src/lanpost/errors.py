@@ -124,11 +124,13 @@ class RegistrationRefused(LanpostError):
 
 
 class DirectoryRefused(LanpostError):
-    """Our directory refuses an operation. `code` is the LDAP result code (RFC 4511 §4.1.9)."""
+    """Our directory refuses an operation. `code` is the LDAP result code (RFC 4511 §4.1.9); of a name that names
+    nothing `matched` is the part that names something."""
 
-    def __init__(self, text: str, *, code: int) -> None:
+    def __init__(self, text: str, *, code: int, matched: str = "") -> None:
         super().__init__(text)
         self.code = code
+        self.matched = matched
 
 
 class RegistrarUnreachable(LanpostError):

@@ -18,7 +18,8 @@ from lanpost.wire import ldap_filter as f
 from lanpost.wire.ldap_messages import ResultCode, Scope
 
 MAX_ADDRESSES = 100  # that one filter may name to be looked up one by one; more are found by looking at all
-_ADDRESS_TYPES = {"mail", "mailLocalAddress", "lanpostKey", "lanpostAddress"}
+_ADDRESS_TYPES = {"mail", "mailLocalAddress", "lanpostAddress"}
+_PREFIXED_TYPES = {"cn", "lanpostKey", *_ADDRESS_TYPES}
 _PREFIX = re.compile(rb"[A-Za-z0-9._-]+\Z")
 
 
@@ -41,7 +42,7 @@ def plan_of(searched: f.Filter, domain: str) -> Plan:
             return _named(attribute, value, domain)
         case f.Substrings(attribute, initial):
             kind = attribute_type(attribute)
-            named = kind is not None and (kind.name == "cn" or kind.name in _ADDRESS_TYPES)
+            named = kind is not None and kind.name in _PREFIXED_TYPES
             return Plan(prefix=initial.decode().lower()) if named and _PREFIX.match(initial) else _ALL
         case f.And(filters):
             plans = [plan_of(each, domain) for each in filters]
@@ -60,25 +61,33 @@ def plan_of(searched: f.Filter, domain: str) -> Plan:
 
 
 def _named(attribute: str, value: bytes, domain: str) -> Plan:
+    """Addresses are looked up by their keys: letters that only RFC 4518 takes for the same make two addresses."""
     kind = attribute_type(attribute)
-    if kind is None:
-        return _ALL
+    name = kind.name if kind is not None else ""
     try:
-        if kind.name in _ADDRESS_TYPES:
-            address = MailAddress.parse(value.decode(), domain)
-            is_exact = address.key == value.decode() if kind.name == "lanpostKey" else b"@" in value
-            return Plan((address,), exact=is_exact)
-        if kind.name == "cn":
-            return Plan((address_named(value.decode(), domain),))
+        text = value.decode().strip()
+        if len(text.split()) == 1:  # with blanks in it, others may match too
+            if name in _ADDRESS_TYPES:
+                is_exact = "@" in text and text.isascii() and name != "lanpostAddress"
+                return Plan((MailAddress.parse(text, domain),), exact=is_exact)
+            if name == "lanpostKey":
+                return Plan((MailAddress(*_halves(text), key=text),))
+            if name == "cn":
+                return Plan((address_named(text, domain),))
     except (InvalidValue, UnicodeDecodeError):
-        return Plan(()) if kind.name != "cn" else _ALL
+        return _ALL if name == "cn" else Plan(())
     return _ALL
+
+
+def _halves(key: str) -> tuple[str, str]:
+    local, _, domain = key.rpartition("@")
+    return local, domain
 
 
 class Search:
     """One search of one directory: what it looks at, and what of that matches.
 
-    Raises DirectoryRefused where there is no such base.
+    Raises DirectoryRefused where there can be no such base.
     """
 
     def __init__(
@@ -91,6 +100,12 @@ class Search:
         self._place = place_of(tree, base)
         self._plan = self._planned(searched)
         self._test: Predicate | None = None if self._plan.exact else compiled(searched, name_parts)
+
+    @property
+    def is_small(self) -> bool:
+        """One entry at most is looked at."""
+        addresses = self._plan.addresses
+        return addresses is not None and len(addresses) <= 1
 
     @property
     def single(self) -> MailAddress | None:
@@ -112,18 +127,16 @@ class Search:
     async def looked_at(self, start: str = "", fixed: int = 0) -> AsyncGenerator[Node | None, None]:
         """Every node that could match, whether it does or not; None where there was nothing to look at.
 
-        To go on: after the key `start` and so many `fixed` nodes. DirectoryRefused where the base is not there.
+        To go on: after the key `start` and so many `fixed` nodes. DirectoryRefused: the base is not there.
         """
         if self._place.address is not None:
-            entry = await self._chart.look_up(self._place.address)
-            if entry is None:
-                raise _nothing_at(self._tree.entry_name(self._place.address))
-            if self._scope is not Scope.ONE and self._place.address.key > start:
-                yield ChartNode(self._tree, entry, self._now)
+            node = await node_at(self._tree, self._chart, self._place, self._now)
+            if self._scope is not Scope.ONE and not start:
+                yield node
             return
         if not start and not self._plan.exact:  # no fixed node has a mail address
-            for node in self._fixed()[fixed:]:
-                yield node
+            for each in self._fixed()[fixed:]:
+                yield each
         if not self._reaches_chart():
             return
         addresses = self._plan.addresses
@@ -143,13 +156,21 @@ class Search:
                 continue
             yield ChartNode(self._tree, entry, self._now)
 
+    def fixed_until(self, node: Node) -> int:
+        """How many fixed nodes have been looked at once this one has."""
+        return self._fixed().index(node) + 1
+
     def _planned(self, searched: f.Filter) -> Plan:
         place = self._place
-        if place.address is not None or not self._reaches_chart():
+        if place.address is not None:
+            return Plan((place.address,) if self._scope is not Scope.ONE else ())
+        if not self._reaches_chart():
             return Plan(())
         return plan_of(searched, self._tree.domain)
 
     def _reaches_chart(self) -> bool:
+        if self._place.address is not None:
+            return True
         if self._place.fixed is self._tree.chart:
             return self._scope is not Scope.BASE
         return self._scope is Scope.SUBTREE and self._place.fixed is not self._tree.schema
@@ -170,15 +191,27 @@ class Search:
 
 
 def place_of(tree: Tree, name: str) -> Place:
-    """What that name names. DirectoryRefused: 34 no name, 32 nothing there."""
+    """What that name names. DirectoryRefused: 34 no name, 32 nothing can be there."""
     try:
         place = tree.place(name)
     except InvalidName as error:
         raise DirectoryRefused(str(error), code=ResultCode.INVALID_DN_SYNTAX) from None
     if place.fixed is None and place.address is None:
-        raise _nothing_at(name)
+        raise nothing_at(name, place.matched)
     return place
 
 
-def _nothing_at(name: str) -> DirectoryRefused:
-    return DirectoryRefused(f"there is nothing at {name[:200]!r} here", code=ResultCode.NO_SUCH_OBJECT)
+async def node_at(tree: Tree, chart: Chart, place: Place, now: datetime) -> Node:
+    """What stands there. DirectoryRefused: 32 nothing."""
+    if place.fixed is not None:
+        return place.fixed
+    assert place.address is not None
+    entry = await chart.look_up(place.address)
+    if entry is None:
+        raise nothing_at(tree.entry_name(place.address), str(tree.base))
+    return ChartNode(tree, entry, now)
+
+
+def nothing_at(name: str, matched: str) -> DirectoryRefused:
+    text = f"there is nothing at {name[:200]!r} here"
+    return DirectoryRefused(text, code=ResultCode.NO_SUCH_OBJECT, matched=matched)

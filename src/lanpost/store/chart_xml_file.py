@@ -93,6 +93,10 @@ class XmlFileChart:
             self._refresh()
             return self._document.bound_to(endpoint)
 
+    def version(self) -> int:
+        """Another number whenever anybody may have changed anything: every change is numbered here."""
+        return self.last_change()
+
     def last_change(self) -> int:
         """The number of the newest change that this object has seen."""
         with self._asking:
