@@ -7,6 +7,8 @@ LanpostError
     InvalidFilter                no search filter of a directory
   ConfigurationError             file, key, value and remedy
   LocalProtocolError             our own caller broke a session's order: a bug, it propagates
+  LdapProtocolError              what an LDAP peer sent cannot be read: caught in the session, never beyond it
+    InvalidLdapValue             in a message whose frame is sound: that message alone is answered so
   ContentAborted                 the mail's sender left before its end
   DirectoryError                 an LDAP server did not do what it was asked
     DirectoryRefused             it said no; knows the result code
@@ -63,6 +65,23 @@ class ConfigurationError(LanpostError):
 
 class LocalProtocolError(LanpostError):
     """Our own caller used a session out of order."""
+
+
+class LdapProtocolError(LanpostError):
+    """An LDAP peer's octets are no message (RFC 4511 §5.1): the connection is over. Sessions catch it."""
+
+
+class InvalidLdapValue(LdapProtocolError):
+    """A value in an LDAP message says nothing, but the message's frame is sound (RFC 4511 §4.1.1).
+
+    `code` is the result to answer with (protocolError); `message_id` and `tag` say what is to be answered.
+    """
+
+    def __init__(self, text: str, *, code: int = 2) -> None:
+        super().__init__(text)
+        self.code = code
+        self.message_id = 0
+        self.tag = 0
 
 
 class ContentAborted(LanpostError):

@@ -2,38 +2,38 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from lanpost.wire.cheap_value import value
 
 MAX_DEPTH = 16  # of nested filters; a person writes three
 MAX_ITEMS = 256  # leaves of one filter
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class And:
     """All of them; none at all is true (RFC 4526)."""
 
     filters: tuple[Filter, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Or:
     """Any of them; none at all is false (RFC 4526)."""
 
     filters: tuple[Filter, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Not:
     filter: Filter
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Equals:
     attribute: str  # as written, options included
     value: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Substrings:
     """`initial*any*any*final`; what is missing is b"" or ()."""
 
@@ -43,30 +43,30 @@ class Substrings:
     final: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class GreaterOrEqual:
     attribute: str
     value: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class LessOrEqual:
     attribute: str
     value: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Present:
     attribute: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Approximately:
     attribute: str
     value: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Extensible:
     """`attribute:dn:rule:=value`; `attribute` or `rule` may be ""."""
 

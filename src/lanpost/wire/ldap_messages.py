@@ -5,9 +5,10 @@ Distinguished names and attribute descriptions are `str` as they came; attribute
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import IntEnum
 
+from lanpost.wire.cheap_value import value
 from lanpost.wire.ldap_filter import Filter
 
 Values = tuple[bytes, ...]
@@ -76,14 +77,14 @@ class ModificationKind(IntEnum):
     INCREMENT = 3  # RFC 4525
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Control:
     oid: str
     critical: bool = False
     value: bytes | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Modification:
     kind: ModificationKind
     attribute: str
@@ -93,7 +94,7 @@ class Modification:
 # Requests
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class BindRequest:
     """`mechanism` "" is a simple bind, with the password in `credentials`."""
 
@@ -103,12 +104,12 @@ class BindRequest:
     version: int = 3
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class UnbindRequest:
     pass
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class SearchRequest:
     base: str
     scope: Scope
@@ -120,24 +121,24 @@ class SearchRequest:
     dereference: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ModifyRequest:
     name: str
     modifications: tuple[Modification, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class AddRequest:
     name: str
     attributes: tuple[Attribute, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class DeleteRequest:
     name: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ModifyDnRequest:
     name: str
     new_rdn: str
@@ -145,19 +146,19 @@ class ModifyDnRequest:
     new_superior: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class CompareRequest:
     name: str
     attribute: str
     value: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class AbandonRequest:
     abandoned: int  # message id
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ExtendedRequest:
     oid: str
     value: bytes | None = None
@@ -180,7 +181,7 @@ Request = (
 # Responses
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Result:
     """The LDAPResult that every operation ends with. `code` may be one that ResultCode does not know."""
 
@@ -190,61 +191,61 @@ class Result:
     referrals: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class BindResponse:
     result: Result
     credentials: bytes | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class SearchEntry:
     name: str
     attributes: tuple[Attribute, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class SearchReference:
     uris: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class SearchDone:
     result: Result
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ModifyResponse:
     result: Result
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class AddResponse:
     result: Result
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class DeleteResponse:
     result: Result
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ModifyDnResponse:
     result: Result
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class CompareResponse:
     result: Result
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ExtendedResponse:
     result: Result
     oid: str = ""
     value: bytes | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class IntermediateResponse:
     oid: str = ""
     value: bytes | None = None
@@ -265,7 +266,7 @@ Response = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Message:
     """One LDAPMessage."""
 

@@ -1,0 +1,35 @@
+"""The tags of LDAP's operations (RFC 4511 §4.2 to §4.14)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+BIND_REQUEST: Final = 0x60
+BIND_RESPONSE: Final = 0x61
+UNBIND_REQUEST: Final = 0x42
+SEARCH_REQUEST: Final = 0x63
+SEARCH_ENTRY: Final = 0x64
+SEARCH_DONE: Final = 0x65
+SEARCH_REFERENCE: Final = 0x73
+MODIFY_REQUEST: Final = 0x66
+MODIFY_RESPONSE: Final = 0x67
+ADD_REQUEST: Final = 0x68
+ADD_RESPONSE: Final = 0x69
+DELETE_REQUEST: Final = 0x4A
+DELETE_RESPONSE: Final = 0x6B
+MODIFY_DN_REQUEST: Final = 0x6C
+MODIFY_DN_RESPONSE: Final = 0x6D
+COMPARE_REQUEST: Final = 0x6E
+COMPARE_RESPONSE: Final = 0x6F
+ABANDON_REQUEST: Final = 0x50
+EXTENDED_REQUEST: Final = 0x77
+EXTENDED_RESPONSE: Final = 0x78
+INTERMEDIATE_RESPONSE: Final = 0x79
+
+CONTROLS: Final = 0xA0
+CONTEXT_0: Final = 0x80  # primitive, as CONTEXT_0 + 1 and so on
+REFERRAL: Final = 0xA3
+SASL: Final = 0xA3
+SERVER_CREDENTIALS: Final = 0x87
+RESPONSE_OID: Final = 0x8A
+RESPONSE_VALUE: Final = 0x8B
