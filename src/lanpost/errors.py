@@ -20,7 +20,6 @@ LanpostError
   ServerNotRunning               nobody answers at the server's control socket
   ChartUnavailable               the inquiry got no answer: never read as "no such address"
   RegistrationRefused            knows its HTTP status
-  DirectoryRefused               our directory says no; knows its LDAP result code
   RegistrarUnreachable           a terminal got no usable answer; knows whether for want of an address or route
   RegistrarUntrusted             whoever answered is not the registrar that the terminal's token pins
 """
@@ -94,12 +93,16 @@ class DirectoryError(LanpostError):
 
 
 class DirectoryRefused(DirectoryError):
-    """It answered, and not with success. `code` is that of RFC 4511 appendix A; `referrals` where it sends us."""
+    """An LDAP server, ours or another, refuses an operation. `code` is that of RFC 4511 appendix A.
 
-    def __init__(self, text: str, *, code: int, referrals: tuple[str, ...] = ()) -> None:
+    `referrals`: where it sends us; `matched`: of a name that names nothing, the part that names something.
+    """
+
+    def __init__(self, text: str, *, code: int, referrals: tuple[str, ...] = (), matched: str = "") -> None:
         super().__init__(text)
         self.code = code
         self.referrals = referrals
+        self.matched = matched
 
 
 class DirectoryUnreachable(DirectoryError):
@@ -145,16 +148,6 @@ class RegistrationRefused(LanpostError):
     def __init__(self, text: str, *, http_status: int) -> None:
         super().__init__(text)
         self.http_status = http_status
-
-
-class DirectoryRefused(LanpostError):
-    """Our directory refuses an operation. `code` is the LDAP result code (RFC 4511 §4.1.9); of a name that names
-    nothing `matched` is the part that names something."""
-
-    def __init__(self, text: str, *, code: int, matched: str = "") -> None:
-        super().__init__(text)
-        self.code = code
-        self.matched = matched
 
 
 class RegistrarUnreachable(LanpostError):

@@ -7,6 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+from lanpost.app.chart_directory import open_directory
+from lanpost.app.chart_directory import url_problem as directory_problem
 from lanpost.app.settings import Settings
 from lanpost.app.threaded_chart import ThreadedChart
 from lanpost.app.webdav import open_webdav
@@ -50,9 +52,16 @@ def _webdav_kind(scheme: str) -> _Kind:
     return _Kind(partial(webdav_problem, scheme), lambda settings, rest: open_webdav(settings, scheme, rest))
 
 
+def _directory_kind(scheme: str) -> _Kind:
+    """A chart in an LDAP directory."""
+    return _Kind(partial(directory_problem, scheme), lambda settings, _rest: open_directory(settings))
+
+
 KINDS = {
     "sqlite": _file_kind("sqlite", lambda file, _: SqliteChart(file)),
     "xml": _file_kind("xml", lambda file, settings: XmlFileChart(file, settings.domain)),
+    "ldap": _directory_kind("ldap"),
+    "ldaps": _directory_kind("ldaps"),
     "http": _webdav_kind("http"),
     "https": _webdav_kind("https"),
 }

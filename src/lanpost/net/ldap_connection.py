@@ -1,4 +1,4 @@
-"""A connection to an LDAP server: many operations at a time on one socket. Standard library only: the agent uses it.
+"""A connection to an LDAP server: many operations at a time on one socket. Standard library only, as the agent.
 
 No name is ever resolved. Every operation has its time limit; who is cancelled while he waits abandons his. When the
 connection is lost, everything under way fails with the same DirectoryUnreachable. For one event loop.
@@ -10,7 +10,7 @@ import asyncio
 import socket
 import ssl
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 
 from lanpost.errors import DeliveryError, DirectoryRefused, DirectoryUnreachable, InvalidValue
@@ -189,7 +189,7 @@ class LdapConnection(asyncio.Protocol):
         assert isinstance(message.operation, ExtendedResponse)
         return message.operation
 
-    async def follow(self, request: SearchRequest, controls: Sequence[Control]) -> AsyncIterator[Message]:
+    async def follow(self, request: SearchRequest, controls: Sequence[Control]) -> AsyncGenerator[Message, None]:
         """Every response to a search that need not end, the last one included; without a time limit.
 
         A reader who is slow makes the server wait, and with it whatever else is asked on this connection.
