@@ -82,7 +82,7 @@ class Layout:
             return parse_filter(self.filter.replace("%s", escape_value(str(address))))
         value = str(address).lower()
         by_address = Equals(self.names.address, value.encode())
-        if not self.is_ours or value == address.key:
+        if not self.is_ours or (value == address.key and value.isascii()):
             return by_address
         # Written in more than one way, or beyond what mailLocalAddress can hold.
         return Or((Equals("lanpostKey", address.key.encode()), by_address))
