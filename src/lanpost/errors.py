@@ -10,6 +10,9 @@ LanpostError
   LdapProtocolError              what an LDAP peer sent cannot be read: caught in the session, never beyond it
     InvalidLdapValue             in a message whose frame is sound: that message alone is answered so
   ContentAborted                 the mail's sender left before its end
+  DirectoryError                 an LDAP server did not do what it was asked
+    DirectoryRefused             it said no; knows the result code
+    DirectoryUnreachable         no connection, or it broke, or no answer in time
   DeliveryError                  an attempt failed; knows whether for good
   StoreError                     a file or database of ours cannot be used
     StoreFull                    no room left: 452 4.3.1
@@ -84,6 +87,27 @@ class InvalidLdapValue(LdapProtocolError):
 
 class ContentAborted(LanpostError):
     """The mail will never be complete: its sender left, or it was refused half way."""
+
+
+class DirectoryError(LanpostError):
+    """An LDAP server did not do what it was asked."""
+
+
+class DirectoryRefused(DirectoryError):
+    """It answered, and not with success. `code` is that of RFC 4511 appendix A; `referrals` where it sends us."""
+
+    def __init__(self, text: str, *, code: int, referrals: tuple[str, ...] = ()) -> None:
+        super().__init__(text)
+        self.code = code
+        self.referrals = referrals
+
+
+class DirectoryUnreachable(DirectoryError):
+    """There is no connection, or it broke, or no answer came in time (`timed_out`): nobody knows what was done."""
+
+    def __init__(self, text: str, *, timed_out: bool = False) -> None:
+        super().__init__(text)
+        self.timed_out = timed_out
 
 
 class DeliveryError(LanpostError):
