@@ -23,7 +23,11 @@ from bench.target import Raw, Stage, Target
 
 TARGETS: dict[str, type[Target]] = {kind.name: kind for kind in (Raw, Nginx, Postfix, Lanpost, LanpostSpool)}
 SIDE_BY_SIDE = ("throughput", "latency", "memory")
-PARTS = {"chart": "bench.chart", "spool": "bench.spool"}  # each with a main() of its own
+PARTS = {
+    "chart": "bench.chart",
+    "spool": "bench.spool",
+    "ldap-codec": "bench.ldap_codec",
+}  # each with a main() of its own
 
 
 def arguments(words: Sequence[str] | None) -> argparse.Namespace:

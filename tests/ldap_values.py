@@ -1,4 +1,4 @@
-"""Any message of LDAP, for hypothesis; and what OpenLDAP's own tools have been seen to send."""
+"""Any message of LDAP, for hypothesis; and what OpenLDAP has been seen to send."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ responses: st.SearchStrategy[Response] = st.one_of(
 controls = st.lists(st.builds(Control, texts, st.booleans(), st.none() | octets), max_size=3).map(tuple)
 messages = st.builds(Message, st.integers(0, 2**31 - 1), requests | responses, controls)
 
-# OpenLDAP 2.5.13 on Debian 12, against a listener of ours.
+# OpenLDAP 2.5.13 on Debian 12: its tools to a listener of ours, its server to a client of ours.
 SEEN: dict[str, tuple[str, Message]] = {
     'ldapsearch -l 5 -z 10 -b dc=office,dc=lan "(mailLocalAddress=fax1@office.lan)" ipHostNumber lanpostPort': (
         (
@@ -268,4 +268,52 @@ SEEN: dict[str, tuple[str, Message]] = {
         ),
     ),
     "the unbind of all of them": ("30050201034200", Message(3, UnbindRequest())),
+    "slapd: an entry of a synchronisation": (
+        (
+            "304e02010e6412040e636e3d666178302c64633d6c616e3000a03530330418312e332e362e312e342e312e343230332e"
+            "312e392e312e32041730150a01010410ba87d71e7c8c1041884be1227b8f99e4"
+        ),
+        Message(
+            14,
+            SearchEntry("cn=fax0,dc=lan", ()),
+            (
+                Control(
+                    "1.3.6.1.4.1.4203.1.9.1.2",
+                    value=bytes.fromhex("30150a01010410ba87d71e7c8c1041884be1227b8f99e4"),
+                ),
+            ),
+        ),
+    ),
+    "slapd: what is still there, in the midst of a synchronisation": (
+        (
+            "304902011079448018312e332e362e312e342e312e343230332e312e392e312e348128a32631240410ba87f7d07c8c10"
+            "41884ce1227b8f99e40410ba881d287c8c1041884de1227b8f99e4"
+        ),
+        Message(
+            16,
+            IntermediateResponse(
+                "1.3.6.1.4.1.4203.1.9.1.4",
+                bytes.fromhex("a32631240410ba87f7d07c8c1041884ce1227b8f99e40410ba881d287c8c1041884de1227b8f99e4"),
+            ),
+        ),
+    ),
+    "slapd: the end of a page": (
+        (
+            "303902010d65070a010004000400a02b30290416312e322e3834302e3131333535362e312e342e333139040f300d0201"
+            "0004080300000000000000"
+        ),
+        Message(
+            13,
+            SearchDone(Result()),
+            (Control("1.2.840.113556.1.4.319", value=bytes.fromhex("300d02010004080300000000000000")),),
+        ),
+    ),
+    "slapd: who the client is": (
+        "3020020109781b0a0100040004008b12646e3a636e3d61646d696e2c64633d6c616e",
+        Message(9, ExtendedResponse(Result(), value=b"dn:cn=admin,dc=lan")),
+    ),
+    "slapd: no such object": (
+        "301202010b6b0d0a0120040664633d6c616e0400",
+        Message(11, DeleteResponse(Result(ResultCode.NO_SUCH_OBJECT, matched_name="dc=lan"))),
+    ),
 }

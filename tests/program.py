@@ -48,6 +48,8 @@ class Program:
     `within`: a command that becomes the one behind it, in surroundings of its own.
     """
 
+    command = "serve"
+
     def __init__(
         self, folder: Path, settings: Mapping[str, Any] | None = None, within: Sequence[str | Path] = ()
     ) -> None:
@@ -79,7 +81,7 @@ class Program:
         """Return when it takes mail. Fails the test with the log when it does not come up."""
         with self._log.open("ab") as log:
             self.process = subprocess.Popen(
-                [*self.within, sys.executable, "-m", "lanpost", "serve", "--config", self.file],
+                [*self.within, sys.executable, "-m", "lanpost", self.command, "--config", self.file],
                 stdout=log,
                 stderr=log,
                 env=self._environment,
@@ -87,7 +89,7 @@ class Program:
         process = self.process
         self.wait_until(lambda: process.poll() is not None or self._greets(), "a greeting")
         if process.poll() is not None:
-            pytest.fail(f"lanpost serve ended with status {process.returncode}:\n{self.log()}")
+            pytest.fail(f"lanpost {self.command} ended with status {process.returncode}:\n{self.log()}")
 
     def stop(self) -> int:
         """SIGTERM, and wait for the end. Its exit status; fails the test where it does not end in time."""
@@ -98,7 +100,7 @@ class Program:
             return self.process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
             self.kill()
-            pytest.fail(f"lanpost serve did not end {PATIENCE:.0f} s after SIGTERM:\n{self.log()}")
+            pytest.fail(f"lanpost {self.command} did not end {PATIENCE:.0f} s after SIGTERM:\n{self.log()}")
 
     def kill(self) -> None:
         """SIGKILL, as a power cut would: nothing is finished."""

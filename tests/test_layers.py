@@ -15,6 +15,9 @@ LIBRARIES_BY_PACKAGE = {  # the only packages that may import these
     "socket": {"net", "app"},
     "sqlite3": {"store"},
     "click": {"cli"},
+    "defusedxml": {"content"},
+    "h11": {"net"},
+    "xml": {"content"},
     "starlette": {"net"},
     "uvicorn": {"net"},
 }

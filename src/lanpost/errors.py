@@ -94,12 +94,16 @@ class DirectoryError(LanpostError):
 
 
 class DirectoryRefused(DirectoryError):
-    """It answered, and not with success. `code` is that of RFC 4511 appendix A; `referrals` where it sends us."""
+    """An LDAP server, ours or another, refuses an operation. `code` is that of RFC 4511 appendix A.
 
-    def __init__(self, text: str, *, code: int, referrals: tuple[str, ...] = ()) -> None:
+    `referrals`: where it sends us; `matched`: of a name that names nothing, the part that names something.
+    """
+
+    def __init__(self, text: str, *, code: int, referrals: tuple[str, ...] = (), matched: str = "") -> None:
         super().__init__(text)
         self.code = code
         self.referrals = referrals
+        self.matched = matched
 
 
 class DirectoryUnreachable(DirectoryError):

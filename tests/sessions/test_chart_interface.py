@@ -18,6 +18,10 @@ from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
+from _pytest.mark.structures import ParameterSet
+from tests.directory_program import ADMIN, BASE, PASSWORD, DirectoryProgram
+from tests.slapd import Slapd
+from tests.webdav_servers import Apache, Wsgidav
 
 import lanpost
 from lanpost.app.charts import open_chart
@@ -40,7 +44,68 @@ def sqlite(folder: Path) -> Iterator[ChartSettings]:
     yield ChartSettings(url=f"sqlite:{folder}/chart.sqlite3")
 
 
-OPENERS: list[Callable[[Path], AbstractContextManager[ChartSettings]]] = [sqlite]
+@contextmanager
+def xml_file(folder: Path) -> Iterator[ChartSettings]:
+    yield ChartSettings(url=f"xml:{folder}/chart.xml")
+
+
+@contextmanager
+def xml_on_wsgidav(folder: Path) -> Iterator[ChartSettings]:
+    with Wsgidav(folder / "dav") as server:
+        yield ChartSettings(url=server.url)
+
+
+@contextmanager
+def xml_on_apache(_folder: Path) -> Iterator[ChartSettings]:
+    if not Apache.program():
+        pytest.skip("apache2 is not installed")
+    with Apache() as server:
+        yield ChartSettings(url=server.url)
+
+
+Opener = Callable[[Path], AbstractContextManager[ChartSettings]]
+
+
+def in_slapd(folder: Path, *, dds: bool, syncprov: bool = True) -> Iterator[ChartSettings]:
+    with Slapd(dds=dds, syncprov=syncprov) as directory:
+        (folder / "password").write_text(directory.password, "ascii")
+        yield ChartSettings(
+            url=f"{directory.url}/{directory.base}", bind_dn=directory.bind_dn, password_file="password"
+        )
+
+
+@contextmanager
+def slapd(folder: Path) -> Iterator[ChartSettings]:
+    yield from in_slapd(folder, dds=False)
+
+
+@contextmanager
+def slapd_with_leases(folder: Path) -> Iterator[ChartSettings]:
+    yield from in_slapd(folder, dds=True)
+
+
+@contextmanager
+def slapd_without_synchronisation(folder: Path) -> Iterator[ChartSettings]:
+    yield from in_slapd(folder, dds=False, syncprov=False)
+
+
+@contextmanager
+def our_directory(folder: Path) -> Iterator[ChartSettings]:
+    with DirectoryProgram(folder / "directory") as directory:
+        (folder / "password").write_text(PASSWORD, "ascii")
+        yield ChartSettings(url=f"{directory.url}/{BASE}", bind_dn=ADMIN, password_file="password")
+
+
+OPENERS: list[Opener | ParameterSet] = [
+    sqlite,
+    xml_file,
+    xml_on_wsgidav,
+    our_directory,
+    pytest.param(slapd, marks=pytest.mark.peer),
+    pytest.param(slapd_with_leases, marks=pytest.mark.peer),
+    pytest.param(slapd_without_synchronisation, marks=pytest.mark.peer),
+    pytest.param(xml_on_apache, marks=pytest.mark.peer),
+]
 
 
 @pytest.fixture(params=OPENERS, ids=lambda opener: str(opener.__name__))

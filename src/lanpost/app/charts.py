@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+from lanpost.app.chart_directory import open_directory
+from lanpost.app.chart_directory import url_problem as directory_problem
 from lanpost.app.settings import Settings
 from lanpost.app.threaded_chart import ThreadedChart
+from lanpost.app.webdav import open_webdav
+from lanpost.app.webdav import url_problem as webdav_problem
 from lanpost.errors import ChartUnavailable, ConfigurationError, StoreError
-from lanpost.service.ports import Chart
+from lanpost.service.ports import Chart, ChartStore
 from lanpost.store.chart_sqlite import SqliteChart
+from lanpost.store.chart_xml_file import XmlFileChart
 
 
 class _Kind(NamedTuple):
@@ -20,23 +26,45 @@ class _Kind(NamedTuple):
     open: Callable[[Settings, str], Chart]
 
 
-def _sqlite_path(rest: str) -> str:
+def _path(rest: str) -> str:
     return rest.removeprefix("//") if rest.startswith("///") else rest  # sqlite:///x is sqlite:/x
 
 
-def _sqlite_problem(rest: str) -> str:
-    path = _sqlite_path(rest)
-    return "" if path and not path.startswith("//") else "write sqlite:FILE, relative to `data`, or sqlite:/PATH"
+def _file_kind(scheme: str, open_store: Callable[[Path, Settings], ChartStore]) -> _Kind:
+    """A chart in a file on this machine, as `scheme:PATH`."""
+
+    def problem(rest: str) -> str:
+        path = _path(rest)
+        is_path = path and not path.startswith("//")
+        return "" if is_path else f"write {scheme}:FILE, relative to `data`, or {scheme}:/PATH"
+
+    def open_file(settings: Settings, rest: str) -> Chart:
+        try:
+            return ThreadedChart(open_store(settings.data / Path(_path(rest)), settings))
+        except StoreError as error:
+            raise ChartUnavailable(str(error)) from error
+
+    return _Kind(problem, open_file)
 
 
-def _open_sqlite(settings: Settings, rest: str) -> Chart:
-    try:
-        return ThreadedChart(SqliteChart(settings.data / Path(_sqlite_path(rest))))
-    except StoreError as error:
-        raise ChartUnavailable(str(error)) from error
+def _webdav_kind(scheme: str) -> _Kind:
+    """A chart in an XML document on a document server."""
+    return _Kind(partial(webdav_problem, scheme), lambda settings, rest: open_webdav(settings, scheme, rest))
 
 
-KINDS = {"sqlite": _Kind(_sqlite_problem, _open_sqlite)}
+def _directory_kind(scheme: str) -> _Kind:
+    """A chart in an LDAP directory."""
+    return _Kind(partial(directory_problem, scheme), lambda settings, _rest: open_directory(settings))
+
+
+KINDS = {
+    "sqlite": _file_kind("sqlite", lambda file, _: SqliteChart(file)),
+    "xml": _file_kind("xml", lambda file, settings: XmlFileChart(file, settings.domain)),
+    "ldap": _directory_kind("ldap"),
+    "ldaps": _directory_kind("ldaps"),
+    "http": _webdav_kind("http"),
+    "https": _webdav_kind("https"),
+}
 
 
 def url_problem(url: str) -> str:

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from lanpost.app import chart_directory, webdav
 from lanpost.app.charts import url_problem
 from lanpost.app.settings import Settings
 from lanpost.app.workers import worker_count
@@ -26,6 +27,10 @@ def problems(settings: Settings) -> Iterator[str]:
     yield from _data(settings.data)
     yield from _ports(settings)
     if problem := url_problem(settings.chart.url):
+        yield problem
+    if problem := chart_directory.settings_problem(settings):
+        yield problem
+    if problem := webdav.settings_problem(settings):
         yield problem
 
 

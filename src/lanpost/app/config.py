@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import os
 import tomllib
+from collections.abc import Collection
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -67,6 +68,18 @@ def changed_keys(old: Settings, new: Settings) -> list[str]:
         elif item.metadata and before != after:
             changed.append(item.name)
     return changed
+
+
+def taken_over(old: Settings, new: Settings, keys: Collection[str]) -> tuple[Settings, list[str]]:
+    """The old settings with the new values of `keys`, tables and keys; and what else has changed."""
+    taken = old
+    for key in keys:
+        table, _, name = key.partition(".")
+        value = getattr(new, table)
+        if name:
+            value = replace(getattr(taken, table), **{name: getattr(value, name)})
+        taken = replace(taken, **{table: value})
+    return taken, [key for key in changed_keys(old, new) if key not in keys and key.partition(".")[0] not in keys]
 
 
 def _table(kind: type[Any], document: dict[str, Any], file: Path, prefix: str) -> Any:

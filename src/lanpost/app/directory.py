@@ -16,7 +16,7 @@ from lanpost.app import readiness
 from lanpost.app.certificates import Certificates
 from lanpost.app.charts import open_chart
 from lanpost.app.checks import problems
-from lanpost.app.config import load
+from lanpost.app.config import load, taken_over
 from lanpost.app.control import CONTROL_SOCKET
 from lanpost.app.directory_face import DirectoryFace
 from lanpost.app.inquiry import open_mailboxes
@@ -34,6 +34,7 @@ from lanpost.store.accounts import SqliteAccounts
 # Where `ldap.listen` names nothing: serving LDAP is what this program is for.
 DEFAULT_LISTEN = (Listen("0.0.0.0", 389),)  # noqa: S104
 DRAIN_SECONDS = 5.0
+RELOADED = ("registrar", "log", "delivery.endpoint_ports")  # what it takes over from a changed file while it runs
 
 log = structlog.get_logger()
 
@@ -125,6 +126,7 @@ class DirectoryServer:
         except LanpostError as error:
             log.error("settings not reloaded: the old ones stay", reason=str(error))
             return
-        configure(fresh.log)
-        self._registration.reload(fresh)
-        log.info("settings reloaded", at_next_start=[])
+        taken, waiting = taken_over(self._settings, fresh, RELOADED)
+        configure(taken.log)
+        self._registration.reload(taken)
+        log.info("settings reloaded", at_next_start=waiting)

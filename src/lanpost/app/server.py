@@ -9,7 +9,6 @@ import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from lanpost.app.authentication import Authenticator
 from lanpost.app.certificates import Certificates
 from lanpost.app.charts import open_chart
 from lanpost.app.checks import problems
-from lanpost.app.config import changed_keys, load
+from lanpost.app.config import load, taken_over
 from lanpost.app.control import CONTROL_SOCKET, ControlServer
 from lanpost.app.delivery_reports import DeliveryReports
 from lanpost.app.directory_face import DirectoryFace
@@ -354,13 +353,8 @@ class Server:
         except LanpostError as error:
             log.error("settings not reloaded: the old ones stay", reason=str(error))
             return
-        waiting = [
-            key
-            for key in changed_keys(self._settings, fresh)
-            if key not in RELOADED and key.partition(".")[0] not in RELOADED
-        ]
         # Nothing but what can change while running: half of a new domain would be worse than none of it.
-        taken = _taken_over(self._settings, fresh)
+        taken, waiting = taken_over(self._settings, fresh, RELOADED)
         configure(taken.log)
         self._router.rules = router(taken, self._chart, self._mailboxes).rules
         self._reception.rules = _reception_rules(taken, self._hostname)
@@ -370,18 +364,6 @@ class Server:
             self._directory.registrar.use(rules_of(taken))
         self._workers.signal(signal.SIGHUP)
         log.info("settings reloaded", at_next_start=waiting, **self._label())
-
-
-def _taken_over(old: Settings, fresh: Settings) -> Settings:
-    """The old settings with the new values of RELOADED."""
-    taken = old
-    for key in RELOADED:
-        table, _, name = key.partition(".")
-        value = getattr(fresh, table)
-        if name:
-            value = replace(getattr(taken, table), **{name: getattr(value, name)})
-        taken = replace(taken, **{table: value})
-    return taken
 
 
 def shown_addresses(listening: Mapping[str, Sequence[tuple[str, int]]]) -> dict[str, list[str]]:

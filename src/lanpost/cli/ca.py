@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from datetime import datetime
+from pathlib import Path
 
 import click
 
-from lanpost.app.certificates import open_authority
+from lanpost.app.certificates import open_authority, utc_now
 from lanpost.app.settings import Settings
 from lanpost.cli.options import print_json, with_json, with_settings
 from lanpost.content.chart_record import time_text
+from lanpost.errors import LanpostError
+from lanpost.model.address import MailAddress
 
 
 @click.group()
@@ -50,6 +54,30 @@ def show(settings: Settings, as_json: bool) -> None:
 def export(settings: Settings) -> None:
     """Print the CA certificate (PEM), for mail clients and browsers that shall trust this server."""
     click.echo(open_authority(settings).ca_pem, nl=False)
+
+
+@ca.command(short_help="Make a client certificate for a terminal.")
+@click.argument("address")
+@click.option("--out", metavar="FILE", help="Where to write it; else ADDRESS.pem in this folder.")
+@with_settings
+def issue(settings: Settings, address: str, out: str | None) -> None:
+    """Make a key and a certificate (PEM, one file, good for a year) by which ADDRESS logs in to the directory."""
+    mail_address = MailAddress.parse(address, settings.domain)
+    content = open_authority(settings).issue_client(str(mail_address), utc_now())
+    file = Path(out) if out else Path(f"{mail_address.key.replace('/', '_')}.pem")
+    try:
+        handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with os.fdopen(handle, "wb") as opened:
+            opened.write(content)
+    except FileExistsError:
+        raise LanpostError(f"{file} is there already; remove it, or name another with --out") from None
+    except OSError as error:
+        raise LanpostError(f"{file}: {error.strerror}; name another with --out") from None
+    click.echo(f"{file}: key and certificate of {mail_address}, for a year; whoever has it is that terminal")
+    click.echo(
+        "give it to the terminal's LDAP software as client certificate and as key, with the CA of `lanpost ca "
+        "export`; it logs in by SASL EXTERNAL over TLS, once `lanpost terminal add` has made the terminal known"
+    )
 
 
 def _day(time: datetime) -> str:

@@ -1,6 +1,6 @@
 """The schema of the directory that we serve: attribute types with their matching rules, and object classes.
 
-Standard ones as RFC 2252's successors define them, and the few of our own (deploy/openldap/lanpost.schema).
+Standard ones as RFC 4519, RFC 4512 and others define them, and the few of our own (deploy/openldap/lanpost.schema).
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ INTEGER = Rule("integerMatch", "integerOrderingMatch")
 TIME = Rule("generalizedTimeMatch", "generalizedTimeOrderingMatch")
 NAME = Rule("distinguishedNameMatch")
 IDENTIFIER = Rule("objectIdentifierMatch")
+DESCRIPTION = Rule("objectIdentifierFirstComponentMatch")
 OCTETS = Rule("octetStringMatch")
 TELEPHONE = Rule("telephoneNumberMatch", "", "telephoneNumberSubstringsMatch")
 BOOLEAN = Rule("booleanMatch")
@@ -106,6 +107,7 @@ ATTRIBUTE_TYPES = (
     AttributeType("2.5.4.0", "objectClass", _OID, IDENTIFIER),
     _text("2.5.4.3", "cn", "commonName"),
     _text("2.5.4.5", "serialNumber"),
+    _text("2.5.4.6", "c", "countryName", single=True),
     _text("2.5.4.7", "l", "localityName"),
     _text("2.5.4.10", "o", "organizationName"),
     _text("2.5.4.11", "ou", "organizationalUnitName"),
@@ -139,14 +141,18 @@ ATTRIBUTE_TYPES = (
     _operational("2.5.18.9", "hasSubordinates", _BOOLEAN, BOOLEAN),
     _operational("2.5.18.10", "subschemaSubentry", _DN, NAME),
     _operational("2.5.21.9", "structuralObjectClass", _OID, IDENTIFIER),
-    _operational("2.5.21.5", "attributeTypes", "1.3.6.1.4.1.1466.115.121.1.3", IDENTIFIER, single=False),
-    _operational("2.5.21.6", "objectClasses", "1.3.6.1.4.1.1466.115.121.1.37", IDENTIFIER, single=False),
-    _operational("2.5.21.4", "matchingRules", "1.3.6.1.4.1.1466.115.121.1.30", IDENTIFIER, single=False),
-    _operational("1.3.6.1.4.1.1466.101.120.16", "ldapSyntaxes", "1.3.6.1.4.1.1466.115.121.1.54", IDENTIFIER),
+    _operational("2.5.21.5", "attributeTypes", "1.3.6.1.4.1.1466.115.121.1.3", DESCRIPTION, single=False),
+    _operational("2.5.21.6", "objectClasses", "1.3.6.1.4.1.1466.115.121.1.37", DESCRIPTION, single=False),
+    _operational("2.5.21.4", "matchingRules", "1.3.6.1.4.1.1466.115.121.1.30", DESCRIPTION, single=False),
+    _operational(
+        "1.3.6.1.4.1.1466.101.120.16", "ldapSyntaxes", "1.3.6.1.4.1.1466.115.121.1.54", DESCRIPTION, single=False
+    ),
     _operational("1.3.6.1.4.1.1466.101.120.5", "namingContexts", _DN, NAME, single=False),
     _operational("1.3.6.1.4.1.1466.101.120.7", "supportedExtension", _OID, IDENTIFIER, single=False),
     _operational("1.3.6.1.4.1.1466.101.120.13", "supportedControl", _OID, IDENTIFIER, single=False),
-    _operational("1.3.6.1.4.1.1466.101.120.14", "supportedSASLMechanisms", _DIRECTORY_STRING, CASE_IGNORE),
+    _operational(
+        "1.3.6.1.4.1.1466.101.120.14", "supportedSASLMechanisms", _DIRECTORY_STRING, CASE_IGNORE, single=False
+    ),
     _operational("1.3.6.1.4.1.1466.101.120.15", "supportedLDAPVersion", _INTEGER, INTEGER, single=False),
     _operational("1.3.6.1.4.1.4203.1.3.5", "supportedFeatures", _OID, IDENTIFIER, single=False),
     _operational("1.3.6.1.1.4", "vendorName", _DIRECTORY_STRING, CASE_EXACT),
@@ -167,8 +173,15 @@ OBJECT_CLASSES = (
     ObjectClass("2.5.6.0", "top", "ABSTRACT", "", ("objectClass",)),
     ObjectClass("2.5.6.4", "organization", "STRUCTURAL", must=("o",), may=("description", "l", "telephoneNumber")),
     ObjectClass("2.5.6.5", "organizationalUnit", "STRUCTURAL", must=("ou",), may=("description", "l")),
-    ObjectClass("2.5.6.2", "country", "STRUCTURAL", may=("description",)),
+    ObjectClass("2.5.6.2", "country", "STRUCTURAL", must=("c",), may=("description",)),
     ObjectClass("1.3.6.1.4.1.1466.344", "dcObject", "AUXILIARY", must=("dc",)),
+    ObjectClass("2.5.17.0", "subentry", "STRUCTURAL", must=("cn",)),
+    ObjectClass(
+        "2.5.20.1",
+        "subschema",
+        "AUXILIARY",
+        may=("attributeTypes", "objectClasses", "matchingRules", "ldapSyntaxes"),
+    ),
     ObjectClass(
         "2.5.6.14", "device", "STRUCTURAL", must=("cn",), may=("serialNumber", "l", "o", "ou", "description")
     ),
@@ -187,7 +200,7 @@ OBJECT_CLASSES = (
 )
 
 _TYPES = {name.lower(): kind for kind in ATTRIBUTE_TYPES for name in (kind.name, *kind.other_names, kind.oid)}
-_CLASSES = {name.lower(): each.name for each in OBJECT_CLASSES for name in (each.name, each.oid)}
+_CLASSES = {name.lower(): each for each in OBJECT_CLASSES for name in (each.name, each.oid)}
 
 
 def attribute_type(description: str) -> AttributeType | None:
@@ -195,6 +208,18 @@ def attribute_type(description: str) -> AttributeType | None:
     return _TYPES.get(description.lower())
 
 
+def object_class(text: str) -> ObjectClass | None:
+    """The object class, by name or OID."""
+    return _CLASSES.get(text.lower())
+
+
 def class_name(text: str) -> str:
     """The canonical name of an object class, by name or OID; "" where it is unknown."""
-    return _CLASSES.get(text.lower(), "")
+    found = object_class(text)
+    return found.name if found else ""
+
+
+def oid_of(text: str) -> str:
+    """The OID of an attribute type or object class, by any name of it; "" where it is unknown."""
+    found = attribute_type(text) or object_class(text)
+    return found.oid if found else ""

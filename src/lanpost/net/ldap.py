@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
 from typing import Any
 
 import structlog
@@ -26,6 +27,7 @@ from lanpost.wire.ldap_messages import (
     AbandonRequest,
     BindRequest,
     BindResponse,
+    CompareRequest,
     Control,
     ExtendedResponse,
     Message,
@@ -39,7 +41,11 @@ from lanpost.wire.ldap_operations import START_TLS_OID, is_start_tls
 from lanpost.wire.ldap_server import LdapServer, State
 
 TURN = 64  # operations of one client, until the others have theirs
-BATCH = 32 * 1024  # octets of answers that are sent together
+BATCH = 16 * 1024  # octets of answers that are sent together
+UNREAD = 32 * 1024  # octets that wait in our memory for a client to read; past that nothing more is done for him
+READ_AHEAD = 64 * 1024  # octets of requests; while more wait to be read, none are taken from the network
+MIN_LOOK_SECONDS = 0.1  # from one look at a client's idleness to the next
+FINISH_SECONDS = 5.0  # for changes under way when we stop
 MAX_MESSAGE = 256 * 1024  # octets; an entry of ours is a few hundred
 REFUSAL = b""  # one client too many is closed: RFC 4511 knows nothing to say before a request
 
@@ -53,12 +59,17 @@ class LdapService:
         self.operations = operations
         self.idle_seconds = idle_seconds
         self.tasks: set[asyncio.Task[None]] = set()
+        self.changes: set[asyncio.Task[None]] = set()  # of `tasks` those that are never done by halves
 
     def connection(self, listener: Listener) -> Connection:
         return LdapConnection(listener, self)
 
     async def close(self) -> None:
         """After the listeners have drained: end what the last clients began. Idempotent."""
+        for task in self.tasks - self.changes:
+            task.cancel()
+        if self.changes:
+            await asyncio.wait(self.changes, timeout=FINISH_SECONDS)
         for task in self.tasks:
             task.cancel()
         if self.tasks:
@@ -74,17 +85,27 @@ class Answers:
         self._connection = connection
         self.message = message
 
+    @property
+    def turn(self) -> asyncio.Lock:
+        """This client's searches through many entries, one at a time: each holds a batch."""
+        return self._connection.turn
+
+    @property
+    def is_read(self) -> bool:
+        """The client takes more just now."""
+        return self._connection.is_read
+
     async def send(self, octets: bytes) -> None:
-        """Messages encoded already; returns once the client reads. ConnectionError when he is gone."""
+        """Messages encoded already, once the client takes more. ConnectionError when he is gone."""
         await self._connection.send(octets)
 
     def tell(self, response: Response, controls: Sequence[Control] = ()) -> None:
-        """One answer; one that ends the operation is the last."""
-        self._connection.answer(self.message.id, response, controls)
+        """One answer; one that ends the operation is the last. Dropped when it has been abandoned."""
+        self._connection.answer(self.message, response, controls)
 
-    def cancel(self, message_id: int) -> bool:
-        """Break off another operation of this client (RFC 3909). False: none such is under way."""
-        return self._connection.cancel(message_id)
+    def cancel(self, message_id: int) -> None:
+        """Break off another operation of this client (RFC 3909). DirectoryRefused: that cannot be done."""
+        self._connection.cancel(message_id)
 
 
 class LdapConnection(Connection):
@@ -95,13 +116,16 @@ class LdapConnection(Connection):
         "_client",
         "_deadline",
         "_heard",
+        "_leaving",
         "_peer",
         "_pumping",
         "_running",
         "_service",
         "_session",
+        "_stuck_since",
         "_tls",
         "_writable",
+        "turn",
     )
 
     def __init__(self, listener: Listener, service: LdapService) -> None:
@@ -116,13 +140,17 @@ class LdapConnection(Connection):
         self._writable = asyncio.Event()
         self._writable.set()
         self._pumping = False  # a turn is due
+        self._leaving = False  # as soon as no change is half done
         self._heard = 0.0
+        self._stuck_since = 0.0  # that the client does not read, while he does not
+        self.turn = asyncio.Lock()
         self._deadline: asyncio.TimerHandle | None = None
 
     # What the transport calls
 
     def opened(self) -> None:
         self._peer = peer_of(self.transport)
+        self.transport.set_write_buffer_limits(high=UNREAD)
         self._be(ANYBODY)
         self._heard = time.monotonic()
         self._mind_idleness()
@@ -148,6 +176,7 @@ class LdapConnection(Connection):
         return False
 
     def pause_writing(self) -> None:
+        self._stuck_since = time.monotonic()
         self._writable.clear()
 
     def resume_writing(self) -> None:
@@ -158,41 +187,51 @@ class LdapConnection(Connection):
         if self._deadline is not None:
             self._deadline.cancel()
         for _, task in self._running.values():
-            task.cancel()
+            self._break_off(task)
+        self._running.clear()
         self._writable.set()
 
     def leave(self) -> None:
+        self._leaving = True
+        if any(task in self._service.changes for _, task in self._running.values()):
+            return  # it is answered first
         self._session.disconnect(Result(ResultCode.UNAVAILABLE, "the server ends this connection"))
         self._flush()
         self._close()
 
     # What operations call
 
+    @property
+    def is_read(self) -> bool:
+        return self._writable.is_set()
+
     async def send(self, octets: bytes) -> None:
-        self._expect_client()
+        while not self._writable.is_set():  # another operation may have used up what he took
+            await self._writable.wait()
+        if self.transport.is_closing():
+            raise ConnectionResetError("the client is gone")
         self._session.send_encoded(octets, None)
         if self._session.unsent > BATCH:
             self._flush()
         else:
             self._pump_soon()
-        if not self._writable.is_set():
-            await self._writable.wait()
-            self._expect_client()
 
-    def answer(self, message_id: int, response: Response, controls: Sequence[Control] = ()) -> None:
-        if not self.transport.is_closing():
-            self._session.answer(message_id, response, controls)
+    def answer(self, message: Message, response: Response, controls: Sequence[Control] = ()) -> None:
+        found = self._running.get(message.id)
+        if found is not None and found[0] is message and not self.transport.is_closing():
+            self._session.answer(message.id, response, controls)
             self._pump_soon()
 
-    def cancel(self, message_id: int) -> bool:
-        found = self._running.pop(message_id, None)
-        if found is None:
-            return False
-        message, task = found
+    def cancel(self, message_id: int) -> None:
+        message, task = self._running.get(message_id, (None, None))
+        if message is None or task is None:
+            raise DirectoryRefused("no such operation is under way", code=ResultCode.NO_SUCH_OPERATION)
+        if not isinstance(message.operation, SearchRequest):
+            raise DirectoryRefused("only searches are cancelled", code=ResultCode.CANNOT_CANCEL)
         task.cancel()
         canceled = DirectoryRefused("cancelled as the client wished", code=ResultCode.CANCELED)
-        self.answer(message_id, refusal(message.operation, canceled))
-        return True
+        self.answer(message, refusal(message.operation, canceled))
+        del self._running[message_id]
 
     # The session
 
@@ -227,10 +266,13 @@ class LdapConnection(Connection):
             self._pump()
 
     def _mind_reading(self) -> None:
-        """Read no more from a client who does not read, or who has more open than we take."""
+        """Read no more from a client who does not read, or who is far ahead of us.
+
+        One whose operations are all open is listened to: he may abandon one of them, or go.
+        """
         if self.transport.is_closing():
             return
-        wanted = self._writable.is_set() and not self._session.paused and not self._pumping
+        wanted = self._writable.is_set() and not self._pumping and self._session.buffered < READ_AHEAD
         if wanted and not self.transport.is_reading():
             self.transport.resume_reading()
         elif not wanted and self.transport.is_reading():
@@ -245,48 +287,58 @@ class LdapConnection(Connection):
             if quick is not None:
                 self._session.send_encoded(quick, message.id)
             else:
-                self._start(message, searches.search(identity, Answers(self, message), operation))
+                self._start(message, partial(searches.search, identity, Answers(self, message), operation))
         elif isinstance(operation, UnbindRequest):
             self._close()
         elif isinstance(operation, AbandonRequest):
             if (found := self._running.pop(operation.abandoned, None)) is not None:
-                found[1].cancel()
+                self._break_off(found[1])
         elif isinstance(operation, BindRequest):
-            self._start(message, self._bind(message.id, operation))
+            self._start(message, partial(self._bind, message, operation))
         elif is_start_tls(operation):
             self._start_tls(message.id)
         else:
-            self._start(message, operations.perform(self._client, Answers(self, message)))
+            task = self._start(message, partial(operations.perform, self._client, Answers(self, message)))
+            if not isinstance(operation, CompareRequest):
+                self._service.changes.add(task)
+                task.add_done_callback(self._service.changes.discard)
 
-    def _start(self, message: Message, work: Coroutine[Any, Any, None]) -> None:
+    def _start(self, message: Message, work: Callable[[], Coroutine[Any, Any, None]]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(self._run(message, work))
         self._running[message.id] = message, task
         self._service.tasks.add(task)
         task.add_done_callback(self._service.tasks.discard)
+        return task
 
-    async def _run(self, message: Message, work: Coroutine[Any, Any, None]) -> None:
+    def _break_off(self, task: asyncio.Task[None]) -> None:
+        """Nobody waits for the answer any more. A change is made wholly all the same (RFC 4511 §4.11)."""
+        if task not in self._service.changes:
+            task.cancel()
+
+    async def _run(self, message: Message, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         try:
-            await work
+            await work()
         except (DirectoryRefused, ChartUnavailable, StoreError) as error:
-            self.answer(message.id, refusal(message.operation, error))
+            self.answer(message, refusal(message.operation, error))
         except ConnectionError:
             pass
         except Exception:
             log.exception("ldap operation failed", client=self.client_host)
             failed = DirectoryRefused("an internal error; the server's log tells more", code=ResultCode.OTHER)
-            self.answer(message.id, refusal(message.operation, failed))
+            self.answer(message, refusal(message.operation, failed))
         finally:
-            work.close()  # cancelled before its first step, it would be missed
             found = self._running.get(message.id)
-            if found is not None and found[1] is asyncio.current_task():
+            if found is not None and found[0] is message:
                 del self._running[message.id]
+            if self._leaving and not self.transport.is_closing():
+                self.leave()
 
-    async def _bind(self, message_id: int, request: BindRequest) -> None:
+    async def _bind(self, message: Message, request: BindRequest) -> None:
         self._be(ANYBODY)
         tls = self._tls.get_extra_info("ssl_object") if self._tls else None
         identity = await self._service.operations.log_in(self._client, request, tls)
         self._be(identity)
-        self.answer(message_id, BindResponse(Result()))
+        self.answer(message, BindResponse(Result()))
 
     def _be(self, identity: Identity) -> None:
         self._client = Client(identity, self._peer, self.client_host, is_secure=self._tls is not None)
@@ -315,19 +367,18 @@ class LdapConnection(Connection):
         self._flush()
         (self._tls or self.transport).close()
 
-    def _expect_client(self) -> None:
-        if self.transport.is_closing():
-            raise ConnectionResetError("the client is gone")
-
     def _mind_idleness(self) -> None:
-        """Close a connection that has been silent for long, with nothing under way."""
-        loop = asyncio.get_running_loop()
-        quiet = time.monotonic() - self._heard
-        left = self._service.idle_seconds - quiet
-        if left > 0 or self._running:
-            self._deadline = loop.call_later(max(left, 1.0), self._mind_idleness)
-        elif not self.transport.is_closing():
-            if self._writable.is_set():
-                self.leave()
-            else:
-                self.transport.abort()  # who does not read does not hear a goodbye either
+        """Close a connection that has been silent for long with nothing under way, or has long not been read."""
+        if self.transport.is_closing():
+            return
+        is_stuck = not self._writable.is_set()
+        since = self._stuck_since if is_stuck else self._heard
+        left = since + self._service.idle_seconds - time.monotonic()
+        if left > 0 or (self._running and not is_stuck):
+            loop = asyncio.get_running_loop()
+            self._deadline = loop.call_later(max(left, MIN_LOOK_SECONDS), self._mind_idleness)
+        elif is_stuck:
+            log.info("ldap client does not read", client=self.client_host)
+            self.transport.abort()  # nor would he hear a goodbye
+        else:
+            self.leave()

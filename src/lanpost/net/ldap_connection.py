@@ -10,7 +10,7 @@ import asyncio
 import socket
 import ssl
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -197,7 +197,7 @@ class LdapConnection(asyncio.Protocol):
         assert isinstance(message.operation, ExtendedResponse)
         return message.operation
 
-    async def follow(self, request: SearchRequest, controls: Sequence[Control]) -> AsyncIterator[Message]:
+    async def follow(self, request: SearchRequest, controls: Sequence[Control]) -> AsyncGenerator[Message, None]:
         """Every response to a search that need not end, the last one included; without a time limit.
 
         A reader who is slow makes the server wait, and with it whatever else is asked on this connection.

@@ -8,23 +8,31 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import structlog
 
 from lanpost.content.directory_schema import attribute_type
-from lanpost.errors import ChartUnavailable, DirectoryRefused, LanpostError, StoreError
+from lanpost.content.directory_values import same_value
+from lanpost.errors import (
+    ChartUnavailable,
+    DirectoryRefused,
+    InvalidLdapValue,
+    InvalidName,
+    LanpostError,
+    StoreError,
+)
+from lanpost.model.distinguished_name import DistinguishedName
 from lanpost.model.endpoint import Endpoint
 from lanpost.model.networks import Network, is_within
 from lanpost.net.ldap_searches import Searches
 from lanpost.net.login_delays import LoginDelays
 from lanpost.service.directory_changes import refused
 from lanpost.service.directory_login import DirectoryLogin, Identity
-from lanpost.service.directory_matching import same_value
-from lanpost.service.directory_search import place_of
-from lanpost.service.directory_tree import ChartNode, Node, Tree
+from lanpost.service.directory_search import node_at, place_of
+from lanpost.service.directory_tree import Tree
 from lanpost.service.directory_writing import DirectoryWriter, Writer
 from lanpost.service.ports import Chart, Clock
 from lanpost.wire.ldap_extensions import (
@@ -58,6 +66,7 @@ from lanpost.wire.ldap_messages import (
 from lanpost.wire.ldap_operations import final_response
 
 log = structlog.get_logger()
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +86,8 @@ class Answers(Protocol):
     def message(self) -> Message: ...
     async def send(self, octets: bytes) -> None: ...
     def tell(self, response: Response, controls: Sequence[Control] = ()) -> None: ...
-    def cancel(self, message_id: int) -> bool: ...
+    def cancel(self, message_id: int) -> None:
+        """Break off another operation of this client (RFC 3909). DirectoryRefused: that cannot be done."""
 
 
 class Operations:
@@ -144,7 +154,7 @@ class Operations:
             )
         identity = self._login.certificate(address)
         wanted = (request.credentials or b"").decode("utf-8", "replace")
-        if wanted and wanted.lower() != f"dn:{identity.name}".lower():
+        if wanted and not _names(wanted, identity):
             raise refused("nobody acts for somebody else here", ResultCode.INVALID_CREDENTIALS)
         return identity
 
@@ -179,24 +189,17 @@ class Operations:
 
     async def _compare(self, client: Client, request: CompareRequest) -> CompareResponse:
         self.searches.refuse_strangers(client.identity)
-        node = await self._node(request.name)
+        node = await node_at(self._tree, self._chart, place_of(self._tree, request.name), self._clock())
         kind = attribute_type(request.attribute)
         if kind is None:
             raise refused(f"{request.attribute[:80]} is no attribute here", ResultCode.UNDEFINED_ATTRIBUTE_TYPE)
         values = node.values(kind.name)
         if not values:
             raise refused(f"there is no {kind.name}", ResultCode.NO_SUCH_ATTRIBUTE)
-        is_same = any(same_value(kind, each, request.value) for each in values)
-        return CompareResponse(Result(ResultCode.COMPARE_TRUE if is_same else ResultCode.COMPARE_FALSE))
-
-    async def _node(self, name: str) -> Node:
-        place = place_of(self._tree, name)
-        if place.fixed is not None:
-            return place.fixed
-        entry = await self._chart.look_up(place.address) if place.address else None
-        if entry is None:
-            raise refused(f"there is nothing at {name[:200]}", ResultCode.NO_SUCH_OBJECT)
-        return ChartNode(self._tree, entry, self._clock())
+        found = [same_value(kind, each, request.value) for each in values]
+        if None in found:
+            raise refused(f"that is no value of {kind.name}", ResultCode.INVALID_ATTRIBUTE_SYNTAX)
+        return CompareResponse(Result(ResultCode.COMPARE_TRUE if any(found) else ResultCode.COMPARE_FALSE))
 
     async def _extended(self, client: Client, answers: Answers, request: ExtendedRequest) -> None:
         match request.oid:
@@ -204,14 +207,13 @@ class Operations:
                 name = client.identity.name
                 answers.tell(ExtendedResponse(Result(), value=f"dn:{name}".encode() if name else b""))
             case _ if request.oid == REFRESH_OID:
-                asked = Refresh.read(request.value)
+                asked = _read(Refresh.read, request)
                 granted = await self._writer.refresh(
                     self._as_writer(client), asked.name, asked.seconds, self._clock()
                 )
                 answers.tell(ExtendedResponse(Result(), REFRESH_OID, encode_refreshed(granted)))
             case _ if request.oid == CANCEL_OID:
-                if not answers.cancel(read_cancel(request.value)):
-                    raise refused("no such operation is under way", ResultCode.NO_SUCH_OPERATION)
+                answers.cancel(_read(read_cancel, request))
                 answers.tell(ExtendedResponse(Result()))
             case _:
                 raise refused(f"{request.oid} is not known here", ResultCode.PROTOCOL_ERROR)
@@ -234,7 +236,7 @@ class Operations:
 def refusal(request: Request | Response, error: LanpostError) -> Response:
     """The answer that ends an operation which could not be done."""
     if isinstance(error, DirectoryRefused):
-        result = Result(error.code, str(error))
+        result = Result(error.code, str(error), error.matched)
     elif isinstance(error, ChartUnavailable | StoreError):
         result = Result(ResultCode.UNAVAILABLE, str(error))
     else:
@@ -242,10 +244,26 @@ def refusal(request: Request | Response, error: LanpostError) -> Response:
     return final_response(type(request), result)
 
 
+def _read(read: Callable[[bytes | None], T], request: ExtendedRequest) -> T:
+    try:
+        return read(request.value)
+    except InvalidLdapValue as error:
+        raise refused(str(error), ResultCode.PROTOCOL_ERROR) from None
+
+
 def _refuse_critical(controls: Sequence[Control]) -> None:
     for control in controls:
         if control.critical:
             raise refused(f"the control {control.oid} is not known here", ResultCode.UNAVAILABLE_CRITICAL_EXTENSION)
+
+
+def _names(wanted: str, identity: Identity) -> bool:
+    """An authorisation identity (RFC 4513 §5.2.1.8) is that identity's own."""
+    kind, _, name = wanted.partition(":")
+    try:
+        return kind.lower() == "dn" and DistinguishedName.parse(name) == DistinguishedName.parse(identity.name)
+    except InvalidName:
+        return False
 
 
 def _certified_address(tls: ssl.SSLObject | None) -> str:

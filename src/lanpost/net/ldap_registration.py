@@ -12,13 +12,12 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import socket
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from lanpost.content.directory_entry import (
-    BOUND_CLASS,
     LOCATION,
     Attributes,
     entries_of,
@@ -37,6 +36,7 @@ from lanpost.errors import (
 )
 from lanpost.model.binding import Binding, Source
 from lanpost.model.directory_url import DirectoryUrl
+from lanpost.model.distinguished_name import DistinguishedName
 from lanpost.model.endpoint import Endpoint
 from lanpost.model.registration import Registration
 from lanpost.model.token import REGISTRAR_NAME, EnrolmentToken
@@ -44,21 +44,27 @@ from lanpost.net.ldap_connection import LdapConnection, Trust
 from lanpost.net.registrar_access import CONNECT_SECONDS, connect_from, is_want_of_way, verifying
 from lanpost.service.directory_modifications import (
     LEASE_ADDRESS,
-    add_lease_request,
-    bind_request,
-    has_class,
     has_leases,
     is_located,
+    lease_attributes,
     lease_name,
-    move_lease_request,
-    unbind_request,
+    located,
+    taken_away,
+    with_bound_class,
 )
 from lanpost.wire.ldap_filter import Present
-from lanpost.wire.ldap_messages import ModifyRequest, ResultCode, Scope, SearchRequest
+from lanpost.wire.ldap_messages import (
+    AddRequest,
+    Modification,
+    ModifyRequest,
+    ResultCode,
+    Scope,
+    SearchRequest,
+)
 
 # From the handshake to the last answer; directories answer a wrong password late, ours after 15 s at most.
 EXCHANGE_SECONDS = 20.0
-LIFETIME = timedelta(hours=24)  # asked for where the directory gives none by itself
+LIFETIME = timedelta(hours=24)  # as long as no directory has given another
 CLOCK_TOLERANCE = timedelta(seconds=5)  # between the directory's clock and ours; its own stamps are cut to seconds
 
 _READ = ("objectClass", *LEASE_ADDRESS, *LOCATION, "modifyTimestamp", "entryTtl")
@@ -69,6 +75,11 @@ _BUSY = (
     ResultCode.BUSY,
     ResultCode.UNAVAILABLE,
     ResultCode.OTHER,
+)
+_MISTAKEN = (  # about an entry's classes
+    ResultCode.ATTRIBUTE_OR_VALUE_EXISTS,
+    ResultCode.NO_SUCH_ATTRIBUTE,
+    ResultCode.OBJECT_CLASS_VIOLATION,
 )
 _ENROL_ANEW = "have a new token made with `lanpost terminal rotate --ldap` at the server, and enrol with it"
 _REMEDIES = {  # the HTTP status that says the same, and what to do
@@ -104,6 +115,7 @@ class LdapRegistration:
         self._authority = authority
         self._source = source
         self._clock_lag = timedelta()  # of ours behind the directory's
+        self._lifetime = LIFETIME
 
     async def log_in(self) -> None:
         """Make sure that it is the token's directory, and takes the token's secret."""
@@ -186,7 +198,7 @@ class LdapRegistration:
         root = SearchRequest("", Scope.BASE, Present("objectClass"), ("dynamicSubtrees",))
         found = await session.connection.search(root, EXCHANGE_SECONDS)
         subtrees = [value for each in found.entries for _, values in each.attributes for value in values]
-        return entry, has_leases(self._name, subtrees)
+        return entry, has_leases(DistinguishedName.parse(self._name), subtrees)
 
     async def _read(self, session: _Session, name: str) -> Attributes | None:
         """What of an entry matters here, by attributes in lower case; None: it is not there."""
@@ -202,78 +214,87 @@ class LdapRegistration:
         return None
 
     async def _write_lease(self, session: _Session, entry: Attributes, endpoint: Endpoint) -> Attributes:
-        """The lease says where; it is given its time by the directory, from this write on."""
-        # No time stamps: the directory has the right ones, whatever this terminal's clock says.
-        where = location_of(self._binding(endpoint, datetime.now(UTC)))
-        where = {name: values for name, values in where.items() if name not in ("lanpostUpdated", "lanpostExpires")}
+        """The lease says where; the directory lets it live for so long from each write on."""
         connection, name = session.connection, lease_name(self._name)
-        move, add = move_lease_request(self._name, where), add_lease_request(self._name, entry, where)
-        try:
-            await connection.modify(move, EXCHANGE_SECONDS)
-        except DirectoryRefused as error:
-            if error.code != ResultCode.NO_SUCH_OBJECT:
-                raise
-            await connection.add(add, EXCHANGE_SECONDS)
-        if is_located(entry):  # from before there were leases, or by an administrator: it leads mail elsewhere
+        addresses = {each: entry.get(each.lower(), ()) for each in LEASE_ADDRESS}
+
+        async def write(location: Attributes) -> None:
+            try:
+                await connection.modify(ModifyRequest(name, tuple(located(location))), EXCHANGE_SECONDS)
+            except DirectoryRefused as error:
+                if error.code != ResultCode.NO_SUCH_OBJECT:
+                    raise
+                request = AddRequest(name, tuple(lease_attributes(addresses, location)))
+                await connection.add(request, EXCHANGE_SECONDS)
+
+        found = await self._write(session, name, endpoint, write)
+        if is_located(entry):  # from before there were leases, or for good: it leads mail elsewhere
             await self._clear_entry(session, entry)
-        return await self._read(session, name) or {}
+        return found
 
     async def _write_entry(self, session: _Session, entry: Attributes, endpoint: Endpoint) -> Attributes:
-        """The entry itself says where and until when; one of our directories sets the times by its own rules."""
-        for _ in range(2):
-            binding = self._binding(endpoint, datetime.now(UTC) + self._clock_lag)
-            where, is_bound = location_of(binding), has_class(entry, BOUND_CLASS)
-            await self._change(
-                session,
-                bind_request(self._name, where, with_class=not is_bound),
-                bind_request(self._name, where, with_class=is_bound),
-            )
-            entry = await self._read(session, self._name) or {}
-            stamp = _time(entry, "modifytimestamp")
-            if stamp is None or _time(entry, "lanpostupdated") != binding.updated:
+        """The entry itself says where, and until when."""
+
+        async def write(location: Attributes) -> None:
+            plain = located(location)
+            both = (plain, with_bound_class(plain)) if is_located(entry) else (with_bound_class(plain), plain)
+            await self._change(session, *both)
+
+        return await self._write(session, self._name, endpoint, write)
+
+    async def _write(
+        self, session: _Session, name: str, endpoint: Endpoint, write: Callable[[Attributes], Awaitable[None]]
+    ) -> Attributes:
+        """Write the location, again where our time stamps prove wrong. Returns what the directory holds then."""
+        address = self._token.address
+        for is_last in (False, True):
+            now = datetime.now(UTC) + self._clock_lag
+            binding = Binding(address, endpoint, now, now + self._lifetime, Source.AGENT, address.key)
+            await write(location_of(binding))
+            found = await self._read(session, name) or {}
+            if is_last or not self._learn(found, binding):
                 break
-            if abs(stamp - binding.updated) <= CLOCK_TOLERANCE:
-                break
+        return found
+
+    def _learn(self, found: Attributes, binding: Binding) -> bool:
+        """Set clock and lifetime by the directory's. True: what was written is wrong by that.
+
+        A directory of ours has put its registrar's times in place of ours: nothing to learn.
+        """
+        if _time(found, "lanpostupdated") != binding.updated:
+            return False
+        before = self._clock_lag, self._lifetime
+        stamp, life = _time(found, "modifytimestamp"), _time_to_live(found)
+        if stamp is not None and abs(stamp - binding.updated) > CLOCK_TOLERANCE:
             self._clock_lag += stamp - binding.updated
-        return entry
+        if life is not None and abs(life - self._lifetime) > CLOCK_TOLERANCE:
+            self._lifetime = life
+        return (self._clock_lag, self._lifetime) != before
 
     async def _clear_entry(self, session: _Session, entry: Attributes) -> None:
-        is_bound = has_class(entry, BOUND_CLASS)
-        await self._change(
-            session,
-            unbind_request(self._name, with_class=is_bound),
-            unbind_request(self._name, with_class=not is_bound),
-        )
+        await self._change(session, taken_away(entry), located({}))
 
-    async def _change(self, session: _Session, request: ModifyRequest, otherwise: ModifyRequest) -> None:
-        """Modify; where the entry has or lacks its class against what was read, as it is now."""
-        mistaken = (
-            ResultCode.ATTRIBUTE_OR_VALUE_EXISTS,
-            ResultCode.NO_SUCH_ATTRIBUTE,
-            ResultCode.OBJECT_CLASS_VIOLATION,
-        )
+    async def _change(
+        self, session: _Session, changes: Sequence[Modification], otherwise: Sequence[Modification]
+    ) -> None:
+        """Change the own entry; otherwise, where it has or lacks its class against what was read."""
         try:
-            await session.connection.modify(request, EXCHANGE_SECONDS)
+            await session.connection.modify(ModifyRequest(self._name, tuple(changes)), EXCHANGE_SECONDS)
         except DirectoryRefused as error:
-            if error.code not in mistaken:
+            if error.code not in _MISTAKEN:
                 raise
             try:
-                await session.connection.modify(otherwise, EXCHANGE_SECONDS)
+                await session.connection.modify(ModifyRequest(self._name, tuple(otherwise)), EXCHANGE_SECONDS)
             except DirectoryRefused:
                 raise error from None
-
-    def _binding(self, endpoint: Endpoint, now: datetime) -> Binding:
-        address = self._token.address
-        return Binding(address, endpoint, now, now + LIFETIME, Source.AGENT, address.key)
 
     def _confirmed(self, entry: Attributes, endpoint: Endpoint) -> Registration:
         """What the directory holds now. It may let nobody read the times: then those that were asked for."""
         updated = _time(entry, "lanpostupdated") or _time(entry, "modifytimestamp") or datetime.now(UTC)
         expires = _time(entry, "lanpostexpires")
-        seconds = entry.get("entryttl", (b"",))[0]
-        if expires is None and seconds.isdigit():
-            expires = updated + timedelta(seconds=int(seconds[:9]))
         lifetime = (expires - updated).total_seconds() if expires else None
+        if (life := _time_to_live(entry)) is not None:
+            lifetime = min(lifetime or life.total_seconds(), life.total_seconds())
         return Registration(
             str(self._token.address),
             str(endpoint),
@@ -327,3 +348,9 @@ def _time(entry: Attributes, key: str) -> datetime | None:
         return time_of(values[0].decode("ascii", "replace")) if values else None
     except InvalidValue:
         return None
+
+
+def _time_to_live(entry: Attributes) -> timedelta | None:
+    """Of a lease (RFC 2589 §3.2)."""
+    value = entry.get("entryttl", (b"",))[0]
+    return timedelta(seconds=int(value)) if value.isdigit() and len(value) < 10 else None

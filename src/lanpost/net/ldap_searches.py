@@ -5,35 +5,26 @@ A search for one address, by far the commonest, is answered without waiting wher
 
 from __future__ import annotations
 
+import asyncio
 import math
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
-from lanpost.content.directory_schema import attribute_type
-from lanpost.errors import DirectoryRefused, InvalidLdapValue, InvalidValue, StoreError
+from lanpost.errors import DirectoryRefused, StoreError
 from lanpost.model.address import MailAddress
 from lanpost.model.binding import Entry
 from lanpost.model.distinguished_name import MAX_REMEMBERED_TEXT
+from lanpost.net.ldap_asked import Asked, asked_by
 from lanpost.service.directory_changes import refused
 from lanpost.service.directory_login import Identity
-from lanpost.service.directory_matching import NORMAL
 from lanpost.service.directory_search import Search
 from lanpost.service.directory_selection import Selection, is_ordinary, selection_of
 from lanpost.service.directory_tree import ChartNode, Node, Tree
 from lanpost.service.ports import Chart, Clock
-from lanpost.wire.ldap_controls import (
-    PAGED_RESULTS_OID,
-    SORT_REQUEST_OID,
-    SORT_RESPONSE_OID,
-    SYNC_REQUEST_OID,
-    PagedResults,
-    SortKey,
-    SortResult,
-    SyncRequest,
-    read_sort_keys,
-)
+from lanpost.wire.ldap_controls import PAGED_RESULTS_OID, PagedResults, SyncRequest
 from lanpost.wire.ldap_encode import encode_search_done, encode_search_entry
 from lanpost.wire.ldap_messages import (
     Control,
@@ -47,9 +38,11 @@ from lanpost.wire.ldap_messages import (
 )
 
 MAX_ANSWERS = 16_384  # kept ready, of some 600 octets each, until the chart changes
-MAX_SORTED = 10_000  # entries; sorting holds them all in memory
+MAX_ANSWER = 4096  # octets of an answer that is kept
+MAX_SORTED = 10_000  # entries of one search; sorting holds them all in memory
+MAX_HELD = 50_000  # entries that all clients together have sorted at a time
+LOOKED_AT = 128  # entries, about a millisecond, until another client has its turn
 BATCH = 16 * 1024  # octets of entries that leave together
-_SORTED = Control(SORT_RESPONSE_OID, value=SortResult().encode())
 _OPEN_TO_ALL = ("", "cn=subschema")  # what anybody may read whoever may read the rest (RFC 4512 §5.1)
 
 
@@ -67,8 +60,16 @@ class Answers(Protocol):
 
     @property
     def message(self) -> Message: ...
+    @property
+    def turn(self) -> AbstractAsyncContextManager[None]:
+        """This client's searches through many entries, one at a time."""
+
+    @property
+    def is_read(self) -> bool:
+        """The client takes more just now."""
+
     async def send(self, octets: bytes) -> None:
-        """Messages encoded already; returns when the client takes more. ConnectionError when he is gone."""
+        """Messages encoded already, once the client takes more. ConnectionError when he is gone."""
 
     def tell(self, response: Response, controls: Sequence[Control] = ()) -> None: ...
 
@@ -96,15 +97,6 @@ class _Answer:
     until: float = math.inf  # seconds since 1970: then its binding expires
 
 
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    """The controls of a search."""
-
-    page: PagedResults | None = None
-    sort: Sequence[SortKey] = ()
-    sync: SyncRequest | None = None
-
-
 class Searches:
     """All searches of one directory. `local` is the chart where it can be asked without waiting."""
 
@@ -127,6 +119,8 @@ class Searches:
         self._answers_version = 0
         self._answers: dict[SearchRequest, _Answer] = {}  # of that version, to searches for one address
         self._synchronisation = synchronisation
+        self._held = 0  # entries, to be sorted
+        self._looking = asyncio.Lock()
 
     def refuse_strangers(self, identity: Identity) -> None:
         """DirectoryRefused where only those who bind may read."""
@@ -178,7 +172,8 @@ class Searches:
                 if selection.tells_time:
                     until = 0
             answer = _Answer(node.name, selection.octets(node, types_only=request.types_only), until)
-        if len(request.base) <= MAX_REMEMBERED_TEXT and is_ordinary(request.attributes):
+        is_ordinary_name = len(request.base) <= MAX_REMEMBERED_TEXT
+        if is_ordinary_name and is_ordinary(request.attributes) and len(answer.attributes) <= MAX_ANSWER:
             self._answers[request] = answer
         return answer
 
@@ -186,16 +181,25 @@ class Searches:
         """Answer any search."""
         if request.scope is not Scope.BASE or request.base.lower() not in _OPEN_TO_ALL:
             self.refuse_strangers(identity)
-        asked = _asked(answers.message.controls)
+        asked = asked_by(answers.message.controls)
         search = self._search(request)
         selection = selection_of(request.attributes)
         if asked.sync is not None:
             if self._synchronisation is None:
                 raise refused("this chart does not tell what changes", ResultCode.UNAVAILABLE_CRITICAL_EXTENSION)
             await self._synchronisation.serve(answers, search, selection, asked.sync)
-            return
-        limits = self._limits(identity, request)
-        if asked.sort:
+        elif search.is_small:
+            await self._answer(answers, search, selection, asked, self._limits(identity, request))
+        else:
+            async with answers.turn:
+                await self._answer(answers, search, selection, asked, self._limits(identity, request))
+
+    async def _answer(
+        self, answers: Answers, search: Search, selection: Selection, asked: Asked, limits: _Limits
+    ) -> None:
+        if asked.page is not None and asked.page.size == 0:  # RFC 2696 §3: he wants no more
+            _end(answers, asked, b"")
+        elif asked.order:
             await self._sorted(answers, search, selection, asked, limits)
         else:
             await self._in_order(answers, search, selection, asked, limits)
@@ -207,65 +211,90 @@ class Searches:
         ours = 0 if identity.is_administrator else self._rules.entries
         entries = min(filter(None, (ours, request.size_limit)), default=0)
         seconds = min(self._rules.seconds, request.time_limit or self._rules.seconds)
-        return _Limits(entries, request.size_limit, time.monotonic() + seconds, request.types_only)
+        return _Limits(entries, time.monotonic() + seconds, request.types_only)
+
+    async def _passing(
+        self, nodes: AsyncGenerator[Node | None, None], search: Search, limits: _Limits
+    ) -> AsyncGenerator[Node, None]:
+        """Those that match. However many clients search all entries, one of them looks at a few at a time."""
+        async with aclosing(nodes):
+            while True:
+                async with self._looking:
+                    few = [node async for node in _taken(nodes, LOOKED_AT)]
+                if time.monotonic() > limits.until:
+                    raise refused("this search takes too long; narrow the filter", ResultCode.TIME_LIMIT_EXCEEDED)
+                for node in few:
+                    if node is not None and search.matches(node):
+                        yield node
+                if len(few) < LOOKED_AT:
+                    return
 
     async def _in_order(
-        self, answers: Answers, search: Search, selection: Selection, asked: _Asked, limits: _Limits
+        self, answers: Answers, search: Search, selection: Selection, asked: Asked, limits: _Limits
     ) -> None:
-        """By key, as the chart has them: nothing is held but a batch."""
-        page = asked.page
-        if page is not None and page.size == 0:  # RFC 2696 §3: he wants no more
-            _end(answers, page, b"")
-            return
-        room = page.size if page is not None else 0
-        start = _Mark.read(page.cookie) if page is not None else _Mark()
+        """By key, as the chart has them. Nothing is held but a batch while the client does not read."""
+        mark = _Mark() if asked.page is None else _Mark.read(asked.page.cookie)
         batch = _Batch(answers, selection, limits)
-        mark = start
-        async for node in _passing(search.looked_at(start.key, start.fixed), search, limits):
-            if room and batch.count >= room:
-                await batch.flush()
-                _end(answers, page, mark.text())
-                return
-            await batch.put(node)
-            mark = mark.after(node)
-        await batch.flush()
-        _end(answers, page, b"")
+        is_done = False
+        while not is_done:
+            async with aclosing(self._passing(search.looked_at(mark.key, mark.fixed), search, limits)) as nodes:
+                async for node in nodes:
+                    if asked.page is not None and batch.count >= asked.page.size:
+                        await batch.flush()
+                        _end(answers, asked, mark.text())
+                        return
+                    await batch.put(node)
+                    mark = mark.after(node, search)
+                    if batch.is_full:
+                        if not answers.is_read:
+                            break
+                        await batch.flush()
+                else:
+                    is_done = True
+            await batch.flush()
+        _end(answers, asked, b"")
 
     async def _sorted(
-        self, answers: Answers, search: Search, selection: Selection, asked: _Asked, limits: _Limits
+        self, answers: Answers, search: Search, selection: Selection, asked: Asked, limits: _Limits
     ) -> None:
         """All that match are held, sorted, and told; a further page sorts them anew."""
-        page = asked.page
         nodes: list[Node] = []
-        async for node in _passing(search.looked_at(), search, limits):
-            nodes.append(node)
-            if len(nodes) > MAX_SORTED:
-                raise refused(
-                    f"more than {MAX_SORTED} entries are not sorted; narrow the filter",
-                    ResultCode.ADMIN_LIMIT_EXCEEDED,
-                )
-        for key in reversed(asked.sort):
-            nodes.sort(key=_sort_key(key), reverse=key.descending)
-        first = _Mark.read(page.cookie).fixed if page is not None else 0
-        last = first + page.size if page is not None else len(nodes)
-        batch = _Batch(answers, selection, limits)
-        for node in nodes[first:last]:
-            await batch.put(node)
-        await batch.flush()
-        _end(answers, page, _Mark(last).text() if last < len(nodes) else b"", _SORTED)
+        try:
+            async for node in self._passing(search.looked_at(), search, limits):
+                nodes.append(node)
+                self._held += 1
+                if len(nodes) > MAX_SORTED:
+                    raise refused(
+                        f"more than {MAX_SORTED} entries are not sorted; narrow the filter",
+                        ResultCode.ADMIN_LIMIT_EXCEEDED,
+                    )
+                if self._held > MAX_HELD:
+                    raise refused("others have too much sorted just now; try again", ResultCode.BUSY)
+            for key, descending in reversed(asked.order):
+                nodes.sort(key=key, reverse=descending)
+            first = _Mark.read(asked.page.cookie).fixed if asked.page is not None else 0
+            last = first + asked.page.size if asked.page is not None else len(nodes)
+            batch = _Batch(answers, selection, limits)
+            for node in nodes[first:last]:
+                await batch.put(node)
+                if batch.is_full:
+                    await batch.flush()
+            await batch.flush()
+        finally:
+            self._held -= len(nodes)
+        _end(answers, asked, _Mark(last).text() if last < len(nodes) else b"")
 
 
 @dataclass(frozen=True, slots=True)
 class _Limits:
     entries: int  # 0: none
-    asked: int  # of `entries`, what the client himself named
     until: float  # monotonic seconds
     types_only: bool
 
 
 @dataclass(frozen=True, slots=True)
 class _Mark:
-    """How far a paged search has come: so many fixed nodes, and the key of the last entry."""
+    """How far a search has come: so many fixed nodes looked at, and the key of the last entry told."""
 
     fixed: int = 0
     key: str = ""
@@ -280,10 +309,10 @@ class _Mark:
             raise refused("this is no cookie of ours; begin the search anew", ResultCode.UNWILLING_TO_PERFORM)
         return _Mark(int(number), key)
 
-    def after(self, node: Node) -> _Mark:
+    def after(self, node: Node, search: Search) -> _Mark:
         if isinstance(node, ChartNode):
             return _Mark(self.fixed, node.entry.address.key)
-        return _Mark(self.fixed + 1, self.key)
+        return _Mark(search.fixed_until(node), self.key)
 
     def text(self) -> bytes:
         return f"{self.fixed}:{self.key}".encode()
@@ -310,8 +339,10 @@ class _Batch:
         part = encode_search_entry(self._answers.message.id, node.name, attributes)
         self._parts.append(part)
         self._octets += len(part)
-        if self._octets >= BATCH:
-            await self.flush()
+
+    @property
+    def is_full(self) -> bool:
+        return self._octets >= BATCH
 
     async def flush(self) -> None:
         if self._parts:
@@ -320,58 +351,16 @@ class _Batch:
             await self._answers.send(octets)
 
 
-async def _passing(nodes: AsyncIterator[Node | None], search: Search, limits: _Limits) -> AsyncIterator[Node]:
-    async for node in nodes:
-        if time.monotonic() > limits.until:
-            raise refused("this search takes too long; narrow the filter", ResultCode.TIME_LIMIT_EXCEEDED)
-        if node is not None and search.matches(node):
-            yield node
+async def _taken(nodes: AsyncGenerator[Node | None, None], count: int) -> AsyncIterator[Node | None]:
+    for _ in range(count):
+        try:
+            yield await anext(nodes)
+        except StopAsyncIteration:
+            return
 
 
-def _end(answers: Answers, page: PagedResults | None, cookie: bytes, *more: Control) -> None:
-    if page is not None:
-        more = (*more, Control(PAGED_RESULTS_OID, value=PagedResults(0, cookie).encode()))
-    answers.tell(SearchDone(Result()), more)
-
-
-def _asked(controls: Sequence[Control]) -> _Asked:
-    """The controls that a search may have. DirectoryRefused for a critical one that it may not."""
-    asked: dict[str, Any] = {}
-    try:
-        for control in controls:
-            if control.oid == PAGED_RESULTS_OID:
-                asked["page"] = PagedResults.read(control.value)
-            elif control.oid == SORT_REQUEST_OID:
-                keys = read_sort_keys(control.value)
-                if all(attribute_type(key.attribute) for key in keys):
-                    asked["sort"] = keys
-                elif control.critical:
-                    raise refused(
-                        "there is no such attribute to sort by", ResultCode.UNAVAILABLE_CRITICAL_EXTENSION
-                    )
-            elif control.oid == SYNC_REQUEST_OID:
-                asked["sync"] = SyncRequest.read(control.value)
-            elif control.critical:
-                raise refused(
-                    f"the control {control.oid} is not known here", ResultCode.UNAVAILABLE_CRITICAL_EXTENSION
-                )
-    except InvalidLdapValue as error:
-        raise refused(str(error), ResultCode.PROTOCOL_ERROR) from None
-    return _Asked(**asked)
-
-
-def _sort_key(key: SortKey) -> Callable[[Node], Any]:
-    """RFC 2891 §2: entries without the attribute come last, as if theirs were the greatest."""
-    kind = attribute_type(key.attribute)
-    assert kind is not None
-    normal = NORMAL[kind.rule.equality]
-
-    def of(node: Node) -> tuple[bool, Any]:
-        for value in node.values(kind.name):
-            try:
-                return False, normal(value)
-            except InvalidValue:
-                continue
-        return True, ""
-
-    return of
+def _end(answers: Answers, asked: Asked, cookie: bytes) -> None:
+    controls = asked.told
+    if asked.page is not None:
+        controls = (*controls, Control(PAGED_RESULTS_OID, value=PagedResults(0, cookie).encode()))
+    answers.tell(SearchDone(Result()), controls)

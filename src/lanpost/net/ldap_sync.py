@@ -29,6 +29,7 @@ from lanpost.wire.ldap_messages import Control, IntermediateResponse, Result, Re
 from lanpost.wire.ldap_sync_info import RefreshDelete, RefreshPresent, encode_sync_info
 
 BATCH = 64  # entries that leave together
+MAX_CONSUMERS = 100  # searches that go on with every change; each looks for some many times a second
 
 
 class SyncProvider:
@@ -38,6 +39,7 @@ class SyncProvider:
         self._tree = tree
         self._feed = feed
         self._clock = clock
+        self._persisting = 0
 
     async def serve(self, answers: Answers, search: Search, selection: Selection, asked: SyncRequest) -> None:
         """Refresh, and where that is wished go on until the client abandons it."""
@@ -47,7 +49,8 @@ class SyncProvider:
         known = _number_in(asked.cookie, self._feed.generation)
         changes = None if known is None else await self._feed.changes_after(known)
         if changes is None:
-            await consumer.all()
+            async with answers.turn:
+                await consumer.all()
         else:
             assert known is not None
             number = await self._catch_up(consumer, known, changes)
@@ -59,12 +62,18 @@ class SyncProvider:
         # §3.3.1: with deletes told the consumer keeps the rest; with what is present told it drops the rest.
         phase = RefreshPresent(cookie) if changes is None else RefreshDelete(cookie)
         answers.tell(IntermediateResponse(SYNC_INFO_OID, encode_sync_info(phase)))
-        while True:
-            await self._feed.wait_after(number)
-            changes = await self._feed.changes_after(number)
-            if changes is None:
-                raise refused("too much has changed at once; refresh anew", ResultCode.SYNC_REFRESH_REQUIRED)
-            number = await self._catch_up(consumer, number, changes)
+        if self._persisting >= MAX_CONSUMERS:
+            raise refused(f"{MAX_CONSUMERS} keep a copy already; refresh now and then", ResultCode.BUSY)
+        self._persisting += 1
+        try:
+            while True:
+                await self._feed.wait_after(number)
+                changes = await self._feed.changes_after(number)
+                if changes is None:
+                    raise refused("too much has changed at once; refresh anew", ResultCode.SYNC_REFRESH_REQUIRED)
+                number = await self._catch_up(consumer, number, changes)
+        finally:
+            self._persisting -= 1
 
     async def _catch_up(self, consumer: _Consumer, number: int, changes: Iterable[Change]) -> int:
         while changes:
@@ -111,9 +120,11 @@ class _Consumer:
 
     async def changed(self, change: Change) -> None:
         """One entry as it has become: told, or told to be gone where it no longer matches."""
+        if not self._search.reaches(change.address):
+            return
         key = change.address.key
         cookie = self.cookie(change.number)
-        if change.entry is not None and self._search.reaches(change.address):
+        if change.entry is not None:
             node = ChartNode(self._tree, change.entry, self._clock())
             if self._search.matches(node):
                 await self._put(node, key, cookie)

@@ -15,7 +15,8 @@ READ_OCTETS = 65536
 
 
 class TlsTransport(asyncio.Transport):
-    """Write the clear text here; give `receive` what the raw transport gets.
+    """Write the clear text here; give `receive` what the raw transport gets. What is written before the handshake
+    is over is dropped: nobody can read it.
 
     Flow control stays with the raw transport and its protocol. No input raises anything but ssl.SSLError.
     """
@@ -45,7 +46,7 @@ class TlsTransport(asyncio.Transport):
         return b"".join(clear)
 
     def write(self, data: bytes | bytearray | memoryview[Any]) -> None:
-        if data and not self._raw.is_closing():
+        if data and self._is_up and not self._raw.is_closing():
             self._tls.write(data)
             self._flush()
 

@@ -9,20 +9,22 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from lanpost.content.directory_entry import LOCATION, endpoint_of
-from lanpost.content.directory_schema import AttributeType, attribute_type, class_name
+from lanpost.content.directory_entry import EXPIRED, LOCATION, endpoint_of
+from lanpost.content.directory_schema import AttributeType, attribute_type, class_name, object_class
+from lanpost.content.directory_values import NORMAL, same_value
 from lanpost.content.generalized_time import time_of
 from lanpost.errors import DirectoryRefused, InvalidValue
 from lanpost.model.address import MailAddress
 from lanpost.model.binding import Binding, Source
 from lanpost.model.details import DETAIL_NAMES, Details
 from lanpost.model.endpoint import Endpoint
-from lanpost.service.directory_matching import NORMAL, same_value
 from lanpost.wire.ldap_messages import Attribute, Modification, ModificationKind, ResultCode
 
-LOCATION_KEYS = frozenset(name.lower() for name in LOCATION)
+LOCATION_KEYS = frozenset(name.lower() for name in (*LOCATION, EXPIRED))
 ADDRESS_KEYS = ("lanpostaddress", "mail", "maillocaladdress", "lanpostkey")
 DETAIL_KEYS = frozenset(name.lower() for name in DETAIL_NAMES)
+
+STRUCTURAL_CLASS = "device"
 
 Held = dict[str, tuple[bytes, ...]]
 
@@ -81,6 +83,8 @@ def location(attributes: Held, touched: Collection[str]) -> Location | None:
         return None
     endpoint = _endpoint(attributes, touched)
     if endpoint is None:
+        if said := sorted(LOCATION_KEYS.intersection(touched, attributes)):
+            raise refused(f"{said[0]} goes with an address: ipHostNumber", ResultCode.OBJECT_CLASS_VIOLATION)
         return Location(None)
     says_expires = "lanpostexpires" in touched
     source = text(attributes, "lanpostsource") if "lanpostsource" in touched else None
@@ -115,18 +119,39 @@ def address_told(attributes: Mapping[str, Sequence[bytes]], expected: MailAddres
     told = None
     for key in ADDRESS_KEYS:
         for value in attributes.get(key, ()):
-            try:
-                address = MailAddress.parse(value.decode())
-            except (InvalidValue, UnicodeDecodeError) as error:
-                raise refused(f"{key}: {error}", ResultCode.INVALID_ATTRIBUTE_SYNTAX) from None
-            if address != expected:
+            if key == "lanpostkey":
+                is_other = value != expected.key.encode()
+            else:
+                address = _address(key, value)
+                is_other = address != expected
+                told = told or address
+            if is_other:
+                shown = value[:200].decode("utf-8", "replace")
                 raise refused(
-                    f"{key} {address} is not {expected}, whose entry this is: one entry, one address; add another "
-                    "entry, and delete this one if it is to go",
+                    f"{key} {shown!r} is not of {expected}, whose entry this is: one entry, one address; add "
+                    "another entry, and delete this one if it is to go",
                     ResultCode.UNWILLING_TO_PERFORM,
                 )
-            told = told or address
     return told or expected
+
+
+def check_classes(attributes: Mapping[str, Sequence[bytes]]) -> None:
+    """DirectoryRefused where the object classes are not those of a terminal."""
+    names = [class_name(value.decode()) for value in attributes.get("objectclass", ())]
+    kinds = {name for name in names if (found := object_class(name)) and found.kind == "STRUCTURAL"}
+    if kinds != {STRUCTURAL_CLASS}:
+        raise refused(f"a terminal's entry is a {STRUCTURAL_CLASS}", ResultCode.OBJECT_CLASS_VIOLATION)
+
+
+def check_names(attributes: Mapping[str, Sequence[bytes]], name: str) -> None:
+    """DirectoryRefused where `cn` is more or less than what the entry is named by."""
+    kind = attribute_type("cn")
+    assert kind is not None
+    values = attributes.get("cn", ())
+    if not any(same_value(kind, value, name.encode()) for value in values):
+        raise refused(f"cn is {name!r}, the entry's name, and stays", ResultCode.NOT_ALLOWED_ON_RDN)
+    if len(values) > 1:
+        raise refused("cn has one value here; displayName takes another", ResultCode.CONSTRAINT_VIOLATION)
 
 
 def details_told(attributes: Mapping[str, Sequence[bytes]]) -> Details:
@@ -147,6 +172,13 @@ def text(attributes: Mapping[str, Sequence[bytes]], key: str) -> str:
     """The first value; "" where there is none."""
     values = attributes.get(key)
     return values[0].decode("utf-8", "replace") if values else ""
+
+
+def _address(key: str, value: bytes) -> MailAddress:
+    try:
+        return MailAddress.parse(value.decode())
+    except (InvalidValue, UnicodeDecodeError) as error:
+        raise refused(f"{key}: {error}", ResultCode.INVALID_ATTRIBUTE_SYNTAX) from None
 
 
 def _kind(description: str) -> AttributeType:
@@ -206,13 +238,22 @@ def _deleted(kind: AttributeType, before: Sequence[bytes], given: Sequence[bytes
 
 
 def _endpoint(attributes: Held, touched: Collection[str]) -> Endpoint | None:
-    """By the host that the change is about: who writes one of the two attributes does not know the other."""
+    """By the host that the change is about: who writes one of the two attributes does not know the other.
+
+    Of an expired binding only where it led is left: what is changed of it makes it good again.
+    """
     port = attributes.get("lanpostport", ())
     if port and not 0 < int(port[0]) < 65536:
         raise refused("lanpostPort is 1 to 65535", ResultCode.CONSTRAINT_VIOLATION)
-    keys = [key for key in ("iphostnumber", "mailhost") if key in touched] or ["iphostnumber"]
+    keys = [key for key in ("iphostnumber", "mailhost") if key in touched]
+    if not keys:
+        keys = ["iphostnumber"]
+        if expired := text(attributes, EXPIRED.lower()):
+            attributes = {**attributes, "iphostnumber": (_host(expired).encode(),)}
     for key in keys:
         if values := attributes.get(key):
+            if len(values) > 1:
+                raise refused(f"{key} has one value here", ResultCode.CONSTRAINT_VIOLATION)
             endpoint = endpoint_of({key: values, "lanpostport": port})
             if endpoint is None:
                 raise refused(
@@ -221,6 +262,14 @@ def _endpoint(attributes: Held, touched: Collection[str]) -> Endpoint | None:
                 )
             return endpoint
     return None
+
+
+def _host(endpoint: str) -> str:
+    try:
+        found = Endpoint.parse(endpoint)
+    except InvalidValue as error:
+        raise refused(f"{EXPIRED}: {error}", ResultCode.INVALID_ATTRIBUTE_SYNTAX) from None
+    return f"{found.host}%{found.zone}" if found.zone else found.host
 
 
 def _time(attributes: Held, key: str) -> datetime | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -18,7 +18,8 @@ from lanpost.wire import ldap_filter as f
 from lanpost.wire.ldap_messages import ResultCode, Scope
 
 MAX_ADDRESSES = 100  # that one filter may name to be looked up one by one; more are found by looking at all
-_ADDRESS_TYPES = {"mail", "mailLocalAddress", "lanpostKey", "lanpostAddress"}
+_ADDRESS_TYPES = {"mail", "mailLocalAddress", "lanpostAddress"}
+_PREFIXED_TYPES = {"cn", "lanpostKey", *_ADDRESS_TYPES}
 _PREFIX = re.compile(rb"[A-Za-z0-9._-]+\Z")
 
 
@@ -41,7 +42,7 @@ def plan_of(searched: f.Filter, domain: str) -> Plan:
             return _named(attribute, value, domain)
         case f.Substrings(attribute, initial):
             kind = attribute_type(attribute)
-            named = kind is not None and (kind.name == "cn" or kind.name in _ADDRESS_TYPES)
+            named = kind is not None and kind.name in _PREFIXED_TYPES
             return Plan(prefix=initial.decode().lower()) if named and _PREFIX.match(initial) else _ALL
         case f.And(filters):
             plans = [plan_of(each, domain) for each in filters]
@@ -60,23 +61,33 @@ def plan_of(searched: f.Filter, domain: str) -> Plan:
 
 
 def _named(attribute: str, value: bytes, domain: str) -> Plan:
+    """Addresses are looked up by their keys: letters that only RFC 4518 takes for the same make two addresses."""
     kind = attribute_type(attribute)
-    if kind is None:
-        return _ALL
+    name = kind.name if kind is not None else ""
     try:
-        if kind.name in _ADDRESS_TYPES:
-            return Plan((MailAddress.parse(value.decode(), domain),), exact=b"@" in value)
-        if kind.name == "cn":
-            return Plan((address_named(value.decode(), domain),))
+        text = value.decode().strip()
+        if len(text.split()) == 1:  # with blanks in it, others may match too
+            if name in _ADDRESS_TYPES:
+                is_exact = "@" in text and text.isascii() and name != "lanpostAddress"
+                return Plan((MailAddress.parse(text, domain),), exact=is_exact)
+            if name == "lanpostKey":
+                return Plan((MailAddress(*_halves(text), key=text),))
+            if name == "cn":
+                return Plan((address_named(text, domain),))
     except (InvalidValue, UnicodeDecodeError):
-        return Plan(()) if kind.name != "cn" else _ALL
+        return _ALL if name == "cn" else Plan(())
     return _ALL
+
+
+def _halves(key: str) -> tuple[str, str]:
+    local, _, domain = key.rpartition("@")
+    return local, domain
 
 
 class Search:
     """One search of one directory: what it looks at, and what of that matches.
 
-    Raises DirectoryRefused where there is no such base.
+    Raises DirectoryRefused where there can be no such base.
     """
 
     def __init__(
@@ -89,6 +100,12 @@ class Search:
         self._place = place_of(tree, base)
         self._plan = self._planned(searched)
         self._test: Predicate | None = None if self._plan.exact else compiled(searched, name_parts)
+
+    @property
+    def is_small(self) -> bool:
+        """One entry at most is looked at."""
+        addresses = self._plan.addresses
+        return addresses is not None and len(addresses) <= 1
 
     @property
     def single(self) -> MailAddress | None:
@@ -107,14 +124,19 @@ class Search:
             return self._test(node) is True
         return isinstance(node, ChartNode) and node.entry.address in (self._plan.addresses or ())
 
-    async def looked_at(self, start: str = "", fixed: int = 0) -> AsyncIterator[Node | None]:
+    async def looked_at(self, start: str = "", fixed: int = 0) -> AsyncGenerator[Node | None, None]:
         """Every node that could match, whether it does or not; None where there was nothing to look at.
 
-        To go on: after the key `start` and so many `fixed` nodes.
+        To go on: after the key `start` and so many `fixed` nodes. DirectoryRefused: the base is not there.
         """
-        if not start and not self._plan.exact:  # no fixed node has a mail address
-            for node in self._fixed()[fixed:]:
+        if self._place.address is not None:
+            node = await node_at(self._tree, self._chart, self._place, self._now)
+            if self._scope is not Scope.ONE and not start:
                 yield node
+            return
+        if not start and not self._plan.exact:  # no fixed node has a mail address
+            for each in self._fixed()[fixed:]:
+                yield each
         if not self._reaches_chart():
             return
         addresses = self._plan.addresses
@@ -133,6 +155,10 @@ class Search:
                     return
                 continue
             yield ChartNode(self._tree, entry, self._now)
+
+    def fixed_until(self, node: Node) -> int:
+        """How many fixed nodes have been looked at once this one has."""
+        return self._fixed().index(node) + 1
 
     def _planned(self, searched: f.Filter) -> Plan:
         place = self._place
@@ -165,11 +191,27 @@ class Search:
 
 
 def place_of(tree: Tree, name: str) -> Place:
-    """What that name names. DirectoryRefused: 34 no name, 32 nothing there."""
+    """What that name names. DirectoryRefused: 34 no name, 32 nothing can be there."""
     try:
         place = tree.place(name)
     except InvalidName as error:
         raise DirectoryRefused(str(error), code=ResultCode.INVALID_DN_SYNTAX) from None
     if place.fixed is None and place.address is None:
-        raise DirectoryRefused(f"there is nothing at {name[:200]!r} here", code=ResultCode.NO_SUCH_OBJECT)
+        raise nothing_at(name, place.matched)
     return place
+
+
+async def node_at(tree: Tree, chart: Chart, place: Place, now: datetime) -> Node:
+    """What stands there. DirectoryRefused: 32 nothing."""
+    if place.fixed is not None:
+        return place.fixed
+    assert place.address is not None
+    entry = await chart.look_up(place.address)
+    if entry is None:
+        raise nothing_at(tree.entry_name(place.address), str(tree.base))
+    return ChartNode(tree, entry, now)
+
+
+def nothing_at(name: str, matched: str) -> DirectoryRefused:
+    text = f"there is nothing at {name[:200]!r} here"
+    return DirectoryRefused(text, code=ResultCode.NO_SUCH_OBJECT, matched=matched)

@@ -27,7 +27,7 @@ from lanpost.content.directory_entry import (
 )
 from lanpost.content.directory_schema import ATTRIBUTE_TYPES, OBJECT_CLASSES, attribute_type
 from lanpost.content.generalized_time import time_text
-from lanpost.errors import InvalidValue
+from lanpost.errors import InvalidName, InvalidValue
 from lanpost.model.address import MailAddress
 from lanpost.model.binding import Entry
 from lanpost.model.details import DETAIL_NAMES
@@ -134,13 +134,15 @@ class Tree:
         """Raises InvalidName for a suffix that is none."""
         self.domain = domain
         self.suffix = DistinguishedName.parse(suffix or suffix_of(domain))
+        if any(isinstance(value, bytes) for _, value in self.suffix.rdn) or not self.suffix.rdns:
+            raise InvalidName("the suffix must begin with an attribute that has a text")
         self.base = self.suffix.child("ou", "chart")
         self.admin = self.suffix.child("cn", "admin")
         self._base_text = str(self.base)
         self._home_key = MailAddress.parse("x", domain).key.removeprefix("x")
         self.root = FixedNode("", {"objectClass": (b"top",)}, self._root(mechanisms))
         self.schema = FixedNode(SUBSCHEMA, *_schema())
-        self.top = FixedNode(str(self.suffix), self._top(), _operational(str(self.suffix), "organization"))
+        self.top = FixedNode(str(self.suffix), self._top(), _operational(str(self.suffix), self._top_class()))
         self.chart = FixedNode(
             self._base_text,
             {"objectClass": (b"top", b"organizationalUnit"), "ou": (b"chart",)},
@@ -190,7 +192,13 @@ class Tree:
             return {"objectClass": (b"top", b"organizationalUnit"), "ou": (text,)}
         if name == "o":
             return {"objectClass": (b"top", b"organization"), "o": (text,)}
+        if name == "c":
+            return {"objectClass": (b"top", b"country"), "c": (text,)}
         return {"objectClass": (b"top", b"organization"), name: (text,), "o": (self.domain.encode(),)}
+
+    def _top_class(self) -> str:
+        kind = attribute_type(self.suffix.rdn[0][0])
+        return {"ou": "organizationalUnit", "c": "country"}.get(kind.name if kind else "", "organization")
 
     def _root(self, mechanisms: Sequence[str]) -> Mapping[str, tuple[bytes, ...]]:
         return {

@@ -10,12 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from lanpost.content.directory_entry import attributes_of
+from lanpost.content.directory_entry import name_of
 from lanpost.content.directory_schema import class_name
 from lanpost.errors import DirectoryRefused, InvalidName, RegistrationRefused
 from lanpost.model.account import Terminal
 from lanpost.model.address import MailAddress
 from lanpost.model.binding import Binding, Entry
+from lanpost.model.details import Details
 from lanpost.model.distinguished_name import DistinguishedName
 from lanpost.model.endpoint import Endpoint
 from lanpost.service.directory_changes import (
@@ -27,13 +28,15 @@ from lanpost.service.directory_changes import (
     address_told,
     binding_of,
     change,
+    check_classes,
+    check_names,
     details_told,
     held,
     location,
     refused,
 )
-from lanpost.service.directory_search import place_of
-from lanpost.service.directory_tree import Tree
+from lanpost.service.directory_search import nothing_at, place_of
+from lanpost.service.directory_tree import ChartNode, Tree
 from lanpost.service.ports import Accounts, Chart, Durably, Mailboxes
 from lanpost.service.registrar import Registrar, Request
 from lanpost.wire.ldap_messages import Attribute, Modification, ResultCode
@@ -82,9 +85,13 @@ class DirectoryWriter:
                 "terminals are made known by an administrator (`lanpost terminal add`)",
                 ResultCode.INSUFFICIENT_ACCESS_RIGHTS,
             )
-        address = self._address_to_add(name)
+        named = self._address_to_add(name)
         given = held(attributes)
-        address = address_told(given, address)
+        address = address_told(given, named)
+        if "objectclass" in given:
+            check_classes(given)
+        if "cn" in given:
+            check_names(given, name_of(address, self._tree.domain))
         self._refuse_mailbox(address)
         if await self._chart.look_up(address) is not None:
             raise refused(f"{name} is there already", ResultCode.ENTRY_ALREADY_EXISTS)
@@ -104,15 +111,23 @@ class DirectoryWriter:
         address = self._address(name)
         entry = await self._chart.look_up(address)
         if entry is None:
-            raise _nothing_at(name)
-        attributes: Held = {key.lower(): values for key, values in attributes_of(entry, self._tree.domain).items()}
+            if writer.terminal is None or writer.terminal.address != address:
+                raise nothing_at(name, str(self._tree.base))
+            entry = Entry(address)  # enrolled, and forgotten by the chart: it makes itself known again
+        attributes = self._shown(entry, now)
         # Times that nobody touches are not those of the change.
         touched = {change(attributes, modification) for modification in modifications}
-        for key in ("cn", *ADDRESS_KEYS):
+        for key in ADDRESS_KEYS:
             if key in touched and key not in attributes:
                 raise refused(f"{key} belongs to the entry's name and stays", ResultCode.NOT_ALLOWED_ON_RDN)
-        address = address_told(attributes, entry.address)
-        self._check_name(attributes, touched, entry)
+        if "objectclass" in touched:
+            check_classes(attributes)
+        if "cn" in touched:
+            check_names(attributes, name_of(entry.address, self._tree.domain))
+        # The spelling that the change is about counts.
+        spelled = {key: attributes[key] for key in ADDRESS_KEYS if key in touched}
+        address_told(attributes, entry.address)
+        address = address_told(spelled, entry.address)
         place = location(attributes, touched)
         if writer.terminal is not None:
             if other := touched - LOCATION_KEYS - {"objectclass"}:
@@ -122,14 +137,33 @@ class DirectoryWriter:
                 )
             await self._move(writer.terminal, writer.peer, address, place, now)
             return
-        if touched & DETAIL_KEYS:
-            await self._chart.describe(address, details_told(attributes))
-        if place is not None:
-            if place.endpoint is not None:
-                self._refuse_mailbox(address)
-                await self._chart.bind(binding_of(address, place, entry.binding, now))
-            else:
-                await self._chart.unbind(address)
+        await self._write(entry, address, place, details_told(attributes) if touched & DETAIL_KEYS else None, now)
+
+    async def _write(
+        self, entry: Entry, address: MailAddress, place: Location | None, details: Details | None, now: datetime
+    ) -> None:
+        """Everything is decided before anything is written."""
+        binding = None
+        if place is not None and place.endpoint is not None:
+            self._refuse_mailbox(address)
+            binding = binding_of(address, place, entry.binding, now)
+        elif place is None and str(address) != str(entry.address):
+            if entry.binding is None:
+                raise refused(
+                    "how an address is spelled is told with ipHostNumber", ResultCode.UNWILLING_TO_PERFORM
+                )
+            binding = replace(entry.binding, address=address)
+        if details is not None:
+            await self._chart.describe(address, details)
+        if binding is not None:
+            await self._chart.bind(binding)
+        elif place is not None:
+            await self._chart.unbind(address)
+
+    def _shown(self, entry: Entry, now: datetime) -> Held:
+        """The attributes as whoever changes them has seen them."""
+        node = ChartNode(self._tree, entry, now)
+        return {name.lower(): tuple(values) for name in node.user_attributes() if (values := node.values(name))}
 
     async def delete(self, writer: Writer, name: str) -> None:
         """Forget a terminal: its place in the chart, and its account where it has one here."""
@@ -140,14 +174,14 @@ class DirectoryWriter:
         if enrolled:  # first, or the terminal could bind itself anew in between
             await self._durably(lambda: _forget(self._accounts, address))
         if not await self._chart.remove(address) and not enrolled:
-            raise _nothing_at(name)
+            raise nothing_at(name, str(self._tree.base))
 
     async def refresh(self, writer: Writer, name: str, seconds: int, now: datetime) -> int:
         """Let a lease live so long from now on (RFC 2589 §4.1). Returns how long it is given, in seconds."""
         address = self._address(name)
         entry = await self._chart.look_up(address)
         if entry is None or entry.binding is None:
-            raise _nothing_at(name)
+            raise nothing_at(name, str(self._tree.base))
         if entry.binding.expires is None:
             raise refused(f"{name} is bound for good: it has no lease", ResultCode.OBJECT_CLASS_VIOLATION)
         if not 1 <= seconds <= MAX_TIME_TO_LIVE:
@@ -167,7 +201,10 @@ class DirectoryWriter:
         """What a terminal says of itself goes by the registrar's rules and clock."""
         if place is None or place.endpoint is None:
             try:
-                await self._registrar.unregister_proven(terminal, address)
+                if place is None:
+                    self._registrar.expect_its_own(terminal, address)
+                else:
+                    await self._registrar.unregister_proven(terminal, address)
             except RegistrationRefused as error:
                 raise _as_directory(error) from None
             return
@@ -205,12 +242,6 @@ class DirectoryWriter:
             )
         raise refused(f"entries are added below {self._tree.base}, nowhere else", ResultCode.UNWILLING_TO_PERFORM)
 
-    def _check_name(self, attributes: Held, touched: set[str], entry: Entry) -> None:
-        if "cn" in touched:
-            expected = attributes_of(entry, self._tree.domain)["cn"][0].lower()
-            if expected not in [value.lower() for value in attributes["cn"]]:
-                raise refused("cn is the entry's name and stays", ResultCode.NOT_ALLOWED_ON_RDN)
-
     def _with_lease(self, place: Location, now: datetime) -> Location:
         """A dynamic entry that names no end has the registrar's lifetime (RFC 2589 §3)."""
         if place.expires is not None:
@@ -227,10 +258,6 @@ class DirectoryWriter:
 
 def _forget(accounts: Accounts, address: MailAddress) -> None:
     accounts.remove_terminal(address)
-
-
-def _nothing_at(name: str) -> DirectoryRefused:
-    return refused(f"there is nothing at {name[:200]}", ResultCode.NO_SUCH_OBJECT)
 
 
 def _as_directory(error: RegistrationRefused) -> DirectoryRefused:

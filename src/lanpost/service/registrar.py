@@ -149,6 +149,10 @@ class Registrar:
         registrant = _may_change(terminal, address)
         return await self._bind(address, registrant, peer, request, now)
 
+    def expect_its_own(self, terminal: Terminal, address: MailAddress) -> None:
+        """RegistrationRefused (403) where such a terminal may not change that address."""
+        _may_change(terminal, address)
+
     async def unregister_proven(self, terminal: Terminal, address: MailAddress) -> bool:
         """Take the binding away for such a terminal; the address stays known. False: it had none. 403."""
         _may_change(terminal, address)

@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from lanpost.errors import StoreError
+from lanpost.errors import InvalidAddress, StoreError
 from lanpost.model.token import REGISTRAR_NAME
 from lanpost.store.files import give_to_folders_owner, replace_file, store_error
 
@@ -34,6 +34,8 @@ CA_LIFETIME = timedelta(days=20 * 365)
 SERVER_LIFETIME = timedelta(days=365)
 BACKDATED = timedelta(days=1)  # a terminal's clock may be a little behind ours
 MAX_NAMES = 64  # of one certificate; a host with more addresses is served under the first of them
+
+MAX_COMMON_NAME = 64  # characters (RFC 5280, appendix A: ub-common-name)
 
 _DNS_NAME = re.compile(r"(?=.{1,253}\Z)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*\Z")
 _Name = x509.DNSName | x509.IPAddress
@@ -131,10 +133,15 @@ class Authority:
         return context
 
     def issue_client(self, address: str, now: datetime) -> bytes:
-        """A key and a certificate by which a terminal proves that it is this address, PEM, good for a year."""
+        """A key and a certificate by which a terminal proves that it is this address, PEM, good for a year.
+
+        InvalidAddress: no certificate can bear it.
+        """
+        if not address.isascii() and len(address) > MAX_COMMON_NAME:
+            raise InvalidAddress(f"{address} is too long for a certificate; there {MAX_COMMON_NAME} characters fit")
         key = ec.generate_private_key(ec.SECP256R1())
         names: list[x509.GeneralName] = [x509.RFC822Name(address)] if address.isascii() else []
-        certificate = self._signed(address[:64], key, now, ExtendedKeyUsageOID.CLIENT_AUTH, names)
+        certificate = self._signed(address[:MAX_COMMON_NAME], key, now, ExtendedKeyUsageOID.CLIENT_AUTH, names)
         return _key_pem(key) + certificate.public_bytes(serialization.Encoding.PEM)
 
     def renew(self, names: Names, now: datetime) -> bool:

@@ -121,7 +121,7 @@ def read_text(data: bytes, at: int, end: int, tag: int = OCTETS) -> tuple[str, i
 
 def text_of(octets: bytes) -> str:
     try:
-        return str(octets, "utf-8")
+        return octets.decode()
     except UnicodeDecodeError as error:
         raise InvalidLdapValue("a text that is not UTF-8") from error
 
@@ -155,6 +155,8 @@ def element(tag: int, contents: bytes) -> bytes:
 def header(tag: int, length: int) -> bytes:
     if length < 0x80:
         return bytes((tag, length))
+    if length < 0x100:
+        return bytes((tag, 0x81, length))
     octets = length.to_bytes((length.bit_length() + 7) // 8, "big")
     return bytes((tag, 0x80 | len(octets))) + octets
 

@@ -21,8 +21,8 @@ class LdapBuffer:
         return len(self._data) - self._at + len(self._later)
 
     def append(self, data: bytes) -> None:
-        if self._at == len(self._data) and not self._later:
-            self._data, self._at, self._end = bytes(data), 0, 0
+        if not self._data and not self._later:
+            self._data = bytes(data)
         else:
             self._later += data
 
@@ -47,8 +47,11 @@ class LdapBuffer:
         end = self._find_end(limit)
         if end < 0:
             return None
-        at, self._at, self._end = self._at, end, 0
-        return decode_at(self._data, at, end)
+        data, at = self._data, self._at
+        self._at, self._end = end, 0
+        if end == len(data):
+            self._data, self._at = b"", 0  # a connection that is silent afterwards holds nothing
+        return decode_at(data, at, end)
 
     def _find_end(self, limit: int) -> int:
         """Where in `_data` the next message ends; -1 while it is not here."""

@@ -79,6 +79,15 @@ def test_what_openldap_sends_is_understood_and_written_the_same() -> None:
     assert request.encode().hex() == sync
 
 
+def test_what_slapd_answers_is_understood() -> None:
+    state = SyncState.read(bytes.fromhex("30150a01010410ba87d71e7c8c1041884be1227b8f99e4"))
+    assert state == SyncState(SyncStateKind.ADD, bytes.fromhex("ba87d71e7c8c1041884be1227b8f99e4"))
+    cookie = b"rid=000,csn=20261124195522.796123Z#000000#000#000000"
+    done = bytes.fromhex("3039 0434" + cookie.hex() + "0101ff")
+    assert SyncDone.read(done) == SyncDone(cookie, refresh_deletes=True)
+    assert PagedResults.read(bytes.fromhex("300d02010004080300000000000000")) == PagedResults(0, b"\3" + bytes(7))
+
+
 @pytest.mark.parametrize("read", READERS)
 def test_no_value_is_no_value(read: Callable[[bytes | None], object]) -> None:
     with pytest.raises(InvalidLdapValue, match="without its value"):

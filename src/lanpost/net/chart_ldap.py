@@ -1,0 +1,249 @@
+"""The chart in an LDAP directory: OpenLDAP, our own, or one that was there before. Satisfies the port `Chart`.
+
+Every inquiry is a search by the mail address; what is found is read by `content/directory_entry.py`. Only a search
+that succeeds and finds nothing is ever read as "no such address".
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import islice
+from typing import TypeVar
+
+from lanpost.content.directory_entry import OURS, AttributeNames, entries_of, merged
+from lanpost.errors import ChartUnavailable, DirectoryRefused
+from lanpost.model.address import MailAddress
+from lanpost.model.binding import Binding, Entry
+from lanpost.model.details import DETAIL_NAMES, Details
+from lanpost.model.endpoint import Endpoint
+from lanpost.net.ldap_chart_writer import LdapChartWriter
+from lanpost.net.ldap_connection import LdapConnection
+from lanpost.net.ldap_follower import Follower
+from lanpost.net.ldap_servers import LdapServers
+from lanpost.wire.ldap_controls import PAGED_RESULTS_OID, PagedResults
+from lanpost.wire.ldap_filter import And, Equals, Filter, Or, Present
+from lanpost.wire.ldap_filter_text import escape_value, parse_filter
+from lanpost.wire.ldap_messages import Control, ResultCode, Scope, SearchEntry, SearchRequest
+
+PAGE = 500  # entries; what OpenLDAP gives anybody at a time
+AT_ONCE = 64  # bindings of an import that are written at a time
+FEW = 50  # entries that one address may have
+ATTRIBUTES = (
+    "objectClass",
+    "lanpostKey",
+    "lanpostAddress",
+    "mailLocalAddress",
+    "ipHostNumber",
+    "mailHost",
+    "lanpostPort",
+    "lanpostUpdated",
+    "lanpostExpires",
+    "lanpostSource",
+    "lanpostOwner",
+    "lanpostExpiredEndpoint",
+    "modifyTimestamp",
+    *DETAIL_NAMES,
+)
+_REMEDIES: Mapping[int, str] = {
+    ResultCode.NO_SUCH_OBJECT: "the base in chart.url is not there",
+    ResultCode.INSUFFICIENT_ACCESS_RIGHTS: "chart.bind_dn may not do that",
+    ResultCode.INVALID_CREDENTIALS: "chart.bind_dn or the password in chart.password_file is wrong",
+    ResultCode.REFERRAL: "name the server that it refers to in chart.url",
+    ResultCode.CONFIDENTIALITY_REQUIRED: "use ldaps://, or chart.start_tls = true",
+}
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where in the directory the chart is, and how it is found there."""
+
+    base: str
+    domain: str  # completes bare names
+    names: AttributeNames = OURS
+    filter: str = ""  # with %s for the address (RFC 4515); "": by the address attribute
+
+    @property
+    def is_ours(self) -> bool:
+        """It has our schema: entries may be added and taken away."""
+        return self.names == OURS
+
+    @property
+    def attributes(self) -> tuple[str, ...]:
+        """All that an entry is read from."""
+        return tuple(dict.fromkeys((*ATTRIBUTES, self.names.address, self.names.host, self.names.port)))
+
+    def finding(self, address: MailAddress) -> Filter:
+        """What its entries match, and perhaps others: who asks compares keys."""
+        if self.filter:
+            return parse_filter(self.filter.replace("%s", escape_value(str(address))))
+        value = str(address).lower()
+        by_address = Equals(self.names.address, value.encode())
+        if not self.is_ours or value == address.key:
+            return by_address
+        # Written in more than one way, or beyond what mailLocalAddress can hold.
+        return Or((Equals("lanpostKey", address.key.encode()), by_address))
+
+    def all(self) -> Filter:
+        """What all of the chart's entries match."""
+        if self.is_ours:
+            return Or((Present("lanpostKey"), Present("mailLocalAddress")))
+        return Present(self.names.address)
+
+    def read(self, entry: SearchEntry) -> Sequence[Entry]:
+        """What one entry of the directory says."""
+        return entries_of(lowered(entry), self.domain, self.names)
+
+
+def lowered(entry: SearchEntry) -> Mapping[str, tuple[bytes, ...]]:
+    """Its attributes by their names in lower case, without options."""
+    return {name.partition(";")[0].lower(): values for name, values in entry.attributes}
+
+
+class LdapChart:
+    """The chart of one directory. For one event loop; connects when it is first asked."""
+
+    def __init__(self, servers: LdapServers, layout: Layout, *, replica: bool = False) -> None:
+        """`replica`: keep a copy in memory, which answers while the directory cannot be asked."""
+        self._servers = servers
+        self._layout = layout
+        self._attributes = layout.attributes
+        self._replica = replica
+        self._closed = False
+        self._follower = Follower(servers, layout.base, layout.all(), self._attributes, layout.read, keep=replica)
+        self._writer = LdapChartWriter(servers, layout.base, layout.domain, self._raw, names=layout.names)
+
+    async def look_up(self, address: MailAddress) -> Entry | None:
+        if self._replica:
+            self._follower.start()
+            # A miss, or an old binding, may be news that has not come yet: the directory itself is asked.
+            if self._follower.is_current and (found := self._follower.get(address)) and _leads(found):
+                return found
+            try:
+                return await self._look_up(address)
+            except ChartUnavailable:
+                if (known := self._follower.get(address)) is None:
+                    raise
+                return known
+        return await self._look_up(address)
+
+    async def _look_up(self, address: MailAddress) -> Entry | None:
+        entries = await self._raw(address)
+        if not entries:
+            return None
+        return merged(each for entry in entries for each in self._layout.read(entry)).get(address)
+
+    async def bind(self, binding: Binding) -> None:
+        await self._writer.bind(binding)
+        self._follower.tell(binding.address)
+
+    async def bind_many(
+        self, bindings: Iterable[Binding], progress: Callable[[int], object] = lambda _done: None
+    ) -> int:
+        """Bind all, some at a time; `bindings` is read in another thread, and what it raises comes out here."""
+        source = iter(bindings)
+        total = 0
+        while batch := await asyncio.to_thread(lambda: list(islice(source, AT_ONCE))):
+            # Of an address named twice the last word counts.
+            await asyncio.gather(*map(self.bind, {each.address: each for each in batch}.values()))
+            total += len(batch)
+            progress(total)
+        self._expect_open()
+        return total
+
+    async def unbind(self, address: MailAddress) -> bool:
+        return await self._writer.unbind(address)
+
+    async def add(self, address: MailAddress) -> bool:
+        return await self._writer.add(address)
+
+    async def describe(self, address: MailAddress, details: Details) -> bool:
+        return await self._writer.describe(address, details)
+
+    async def remove(self, address: MailAddress) -> bool:
+        return await self._writer.remove(address)
+
+    async def entries(self, after: str = "") -> AsyncIterator[Entry]:
+        """All entries: gathered page by page, then put in order."""
+        found = merged([entry async for entry in self._all()])
+        for entry in sorted(found.values(), key=lambda entry: entry.address.key):
+            if entry.address.key > after:
+                yield entry
+
+    async def bound_to(self, endpoint: Endpoint) -> Sequence[Binding]:
+        host = f"{endpoint.host}%{endpoint.zone}" if endpoint.zone else endpoint.host
+        searched: Filter = Equals(self._layout.names.host, host.encode())
+        if self._layout.is_ours:
+            expired = Equals("lanpostExpiredEndpoint", str(endpoint).encode())
+            searched = Or((searched, Equals("mailHost", endpoint.literal.encode()), expired))
+        found = merged([entry async for entry in self._all(And((self._layout.all(), searched)))])
+        bindings = [entry.binding for entry in found.values() if entry.binding]
+        here = [binding for binding in bindings if binding.endpoint == endpoint]
+        return sorted(here, key=lambda binding: binding.address.key)
+
+    async def watch(self) -> AsyncIterator[MailAddress]:
+        """Our own changes at once, others' as the directory tells of them; ends when the chart is closed."""
+        self._expect_open()
+        async for address in self._follower.watch():
+            yield address
+
+    async def close(self) -> None:
+        self._closed = True
+        await self._follower.close()
+        self._servers.close()
+
+    def _expect_open(self) -> None:
+        if self._closed:
+            raise ChartUnavailable(f"the directory at {self._servers.name}: the chart is closed")
+
+    async def _raw(self, address: MailAddress) -> Sequence[SearchEntry]:
+        """The entries of the directory that may be of that address."""
+        request = SearchRequest(
+            self._layout.base, Scope.SUBTREE, self._layout.finding(address), self._attributes, size_limit=FEW
+        )
+
+        async def search(connection: LdapConnection, seconds: float) -> Sequence[SearchEntry]:
+            return (await connection.search(request, seconds)).entries
+
+        return await self._asked(search)
+
+    async def _all(self, searched: Filter | None = None) -> AsyncIterator[Entry]:
+        request = SearchRequest(self._layout.base, Scope.SUBTREE, searched or self._layout.all(), self._attributes)
+        cookie = b""
+        while True:
+            control = Control(PAGED_RESULTS_OID, value=PagedResults(PAGE, cookie).encode())
+
+            async def search(
+                connection: LdapConnection, seconds: float, control: Control = control
+            ) -> tuple[Sequence[SearchEntry], bytes]:
+                found = await connection.search(request, seconds, [control])
+                if found.result.code == ResultCode.SIZE_LIMIT_EXCEEDED:
+                    raise ChartUnavailable(
+                        f"{connection.endpoint} does not tell all of the chart (size limit): raise the limit of "
+                        "the account that chart.bind_dn names"
+                    )
+                pages = [PagedResults.read(each.value) for each in found.controls if each.oid == PAGED_RESULTS_OID]
+                return found.entries, pages[0].cookie if pages else b""
+
+            entries, cookie = await self._asked(search)
+            for entry in entries:
+                for each in self._layout.read(entry):
+                    yield each
+            if not cookie:
+                return
+
+    async def _asked(self, operation: Callable[[LdapConnection, float], Awaitable[T]]) -> T:
+        """A refusal of a search is the directory's or the configuration's fault, never "no such address"."""
+        try:
+            return await self._servers.ask(operation)
+        except DirectoryRefused as error:
+            raise ChartUnavailable(
+                f"{error} ({_REMEDIES.get(error.code, 'see chart.url and chart.bind_dn')})"
+            ) from None
+
+
+def _leads(entry: Entry) -> bool:
+    return entry.binding is not None and entry.binding.is_live(datetime.now(UTC))

@@ -1,0 +1,346 @@
+"""Writing the chart into an LDAP directory: an entry for each address, its location changed by Modify.
+
+A renewal is a Modify too, never a Refresh alone: a copy elsewhere sees only what changes an entry, and the lease is
+armed anew all the same. Where the directory has leases (RFC 2589, the `dds` overlay) a binding that expires is a
+dynamic entry `cn=lease` below the terminal's: it vanishes alone, the terminal stays known. Raises ChartUnavailable.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import TypeVar
+
+from lanpost.content.directory_entry import (
+    BOUND_CLASS,
+    CLASSES,
+    OURS,
+    AttributeNames,
+    address_attributes,
+    attributes_of,
+    detail_attributes,
+    location_of,
+    name_of,
+)
+from lanpost.errors import ChartUnavailable, DirectoryRefused
+from lanpost.model.address import MailAddress
+from lanpost.model.binding import Binding, Entry
+from lanpost.model.details import DETAIL_NAMES, Details
+from lanpost.model.distinguished_name import DistinguishedName
+from lanpost.net.ldap_connection import LdapConnection
+from lanpost.net.ldap_servers import LdapServers
+from lanpost.service.directory_modifications import (
+    LEASE,
+    has_leases,
+    is_lease,
+    lease_attributes,
+    lease_name,
+    located,
+    taken_away,
+)
+from lanpost.wire.ldap_extensions import REFRESH_OID, Refresh
+from lanpost.wire.ldap_filter import Present
+from lanpost.wire.ldap_messages import (
+    AddRequest,
+    Modification,
+    ModificationKind,
+    ModifyRequest,
+    ResultCode,
+    Scope,
+    SearchEntry,
+    SearchRequest,
+)
+
+MAX_LEASES = 10_000  # whose time to live we remember having set
+TRIES = 4  # where others change the same entry at the same time
+_CLASSES = {name.lower(): name for name in (*CLASSES, BOUND_CLASS)}
+_NO_SCHEMA = (ResultCode.UNDEFINED_ATTRIBUTE_TYPE, ResultCode.INVALID_ATTRIBUTE_SYNTAX)
+_EXPIRED = "lanpostexpiredendpoint"
+
+T = TypeVar("T")
+Found = Callable[[MailAddress], Awaitable[Sequence[SearchEntry]]]
+
+
+class LdapChartWriter:
+    """Changes of one chart. `find` gives the directory's entries that may be of an address."""
+
+    def __init__(
+        self, servers: LdapServers, base: str, domain: str, find: Found, *, names: AttributeNames = OURS
+    ) -> None:
+        self._servers = servers
+        self._base = DistinguishedName.parse(base)
+        self._domain = domain
+        self._find = find
+        self._names = names
+        self._has_leases: bool | None = None
+        self._lives: OrderedDict[str, int] = OrderedDict()  # by name of the lease: seconds
+
+    async def bind(self, binding: Binding) -> None:
+        """Put a binding in force: one Modify where the entry is as it was left, a few operations elsewhere."""
+        if self._names != OURS:
+            await self._move_foreign(binding)
+            return
+        now = datetime.now(UTC)
+        if binding.expires is not None and binding.expires > now and await self._leases():
+            await self._lease(binding, math.ceil((binding.expires - now).total_seconds()))
+            return
+        name = await self._put(binding.address, binding)
+        if await self._leases():
+            await self._delete(lease_name(name))
+
+    async def unbind(self, address: MailAddress) -> bool:
+        """Take the location away wherever it stands; the terminal stays known."""
+        was_bound = False
+        for entry in await self._own(address):
+            attributes = _lowered(entry)
+            if is_lease(attributes):
+                was_bound |= await self._delete(entry.name)
+            elif "iphostnumber" in attributes or "mailhost" in attributes or _EXPIRED in attributes:
+                await self._modify(entry.name, taken_away(attributes))
+                was_bound = True
+        return was_bound
+
+    async def add(self, address: MailAddress) -> bool:
+        """Make an address known. False: it was."""
+        self._expect_ours("adds")
+        if await self._own(address):
+            return False
+        return await self._add(self._name(address), attributes_of(Entry(address), self._domain))
+
+    async def describe(self, address: MailAddress, details: Details) -> bool:
+        self._expect_ours("describes")
+        values = detail_attributes(details)
+        changes = [Modification(ModificationKind.REPLACE, name, values.get(name, ())) for name in DETAIL_NAMES]
+        for entry in await self._own(address):
+            if not is_lease(_lowered(entry)):
+                await self._changed(entry.name, changes)
+                return True
+        return False
+
+    async def remove(self, address: MailAddress) -> bool:
+        """Forget an address: its lease, then its entry."""
+        self._expect_ours("removes")
+        known = False
+        for entry in sorted(await self._own(address), key=lambda entry: -len(entry.name)):
+            if not is_lease(_lowered(entry)):
+                await self._delete(lease_name(entry.name))  # an expired one may be there until it is swept
+            known |= await self._delete(entry.name)
+        return known
+
+    # A binding for good, or where there are no leases: in the entry itself.
+
+    async def _put(self, address: MailAddress, binding: Binding) -> str:
+        """The entry is there, with this location. Returns its name."""
+        name = self._name(address)
+        location = location_of(binding)
+        changes = list(located(location))
+        # As it is spelt now; the key is the same, or the entry would be another.
+        changes += [Modification(ModificationKind.REPLACE, *each) for each in address_attributes(address).items()]
+        for _ in range(TRIES):
+            try:
+                await self._modify(name, changes)
+            except DirectoryRefused as error:
+                if error.code == ResultCode.OBJECT_CLASS_VIOLATION:
+                    await self._mend_classes(name, changes)
+                elif error.code == ResultCode.NO_SUCH_OBJECT:
+                    elsewhere = [entry for entry in await self._own(address) if not is_lease(_lowered(entry))]
+                    if elsewhere and elsewhere[0].name != name:
+                        name = elsewhere[0].name  # an administrator gave it another name
+                        continue
+                    if not await self._add(name, attributes_of(Entry(address, binding), self._domain)):
+                        continue  # somebody was quicker
+                else:
+                    raise self._unavailable(error) from None
+            return name
+        raise ChartUnavailable(f"{name} changes faster than it can be written; try again")
+
+    async def _mend_classes(self, name: str, changes: Sequence[Modification]) -> None:
+        """Again, with the object classes that the entry lacks for it."""
+        request = SearchRequest(name, Scope.BASE, Present("objectClass"), ("objectClass",))
+
+        async def read(connection: LdapConnection, seconds: float) -> Sequence[SearchEntry]:
+            return (await connection.search(request, seconds)).entries
+
+        entries = await self._servers.ask(read)
+        held = {value.decode("ascii", "replace").lower() for value in _lowered(entries[0]).get("objectclass", ())}
+        lacking = tuple(each.encode() for key, each in _CLASSES.items() if key not in held)
+        if not lacking:
+            raise ChartUnavailable(f"{name}: the directory's schema does not allow it a location")
+        added = Modification(ModificationKind.ADD, "objectClass", lacking)
+        await self._changed(name, [added, *changes])
+
+    # A lease: a dynamic entry below the terminal's.
+
+    async def _leases(self) -> bool:
+        """Whether the directory lets entries expire below our base (RFC 2589 §7: dynamicSubtrees)."""
+        if self._has_leases is None:
+            request = SearchRequest("", Scope.BASE, Present("objectClass"), ("dynamicSubtrees",))
+
+            async def read(connection: LdapConnection, seconds: float) -> Sequence[SearchEntry]:
+                return (await connection.search(request, seconds)).entries
+
+            try:
+                entries = await self._servers.ask(read)
+            except DirectoryRefused:
+                entries = ()
+            subtrees = [value for entry in entries for value in _lowered(entry).get("dynamicsubtrees", ())]
+            self._has_leases = has_leases(self._base, subtrees)
+        return self._has_leases
+
+    async def _known(self, address: MailAddress) -> str:
+        """The terminal's own entry is there, without a location. Returns its name."""
+        for entry in await self._own(address):
+            attributes = _lowered(entry)
+            if not is_lease(attributes):
+                if "iphostnumber" in attributes or "mailhost" in attributes:
+                    await self._changed(entry.name, taken_away(attributes))
+                return entry.name
+        name = self._name(address)
+        await self._add(name, attributes_of(Entry(address), self._domain))
+        return name
+
+    async def _lease(self, binding: Binding, seconds: int) -> None:
+        address = binding.address
+        location = location_of(binding)
+        name = lease_name(self._name(address))
+        changes = list(located(location))
+        changes += [Modification(ModificationKind.REPLACE, *each) for each in address_attributes(address).items()]
+        changes = [each for each in changes if each.attribute != "mail"]  # the terminal's own entry has that
+        for _ in range(TRIES):
+            try:
+                await self._modify(name, changes)
+            except DirectoryRefused as error:
+                if error.code != ResultCode.NO_SUCH_OBJECT:
+                    raise self._unavailable(error) from None
+                name = lease_name(await self._known(address))
+                if not await self._add(name, dict(lease_attributes(address_attributes(address), location))):
+                    continue
+                self._lives.pop(name, None)
+            await self._let_live(name, seconds)
+            return
+        raise ChartUnavailable(f"{name} changes faster than it can be written; try again")
+
+    async def _let_live(self, name: str, seconds: int) -> None:
+        """Set how long the lease lives, where that is not what a Modify arms it with already."""
+        known = self._lives.get(name)
+        if known is not None and abs(known - seconds) <= 1:
+            return
+        value = Refresh(name, seconds).encode()
+
+        async def refresh(connection: LdapConnection, limit: float) -> None:
+            await connection.extended(REFRESH_OID, value, limit)
+
+        try:
+            await self._servers.ask(refresh)
+        except DirectoryRefused:
+            return  # longer than it allows, or not ours to say: it has the directory's own time to live
+        self._lives[name] = seconds
+        self._lives.move_to_end(name)
+        if len(self._lives) > MAX_LEASES:
+            self._lives.popitem(last=False)
+
+    # A directory that was there before: only where the terminal is.
+
+    async def _move_foreign(self, binding: Binding) -> None:
+        entries = await self._find(binding.address)
+        if not entries:
+            raise ChartUnavailable(
+                f"{binding.address} is not in the directory, whose entries are others' to add: add it there first"
+            )
+        location = location_of(binding)
+        changes = [Modification(ModificationKind.REPLACE, self._names.host, location["ipHostNumber"])]
+        if self._names.port != OURS.port:
+            changes.append(Modification(ModificationKind.REPLACE, self._names.port, location["lanpostPort"]))
+        await self._changed(entries[0].name, changes)
+
+    # Operations.
+
+    async def _own(self, address: MailAddress) -> Sequence[SearchEntry]:
+        """The entries of this very address."""
+        found = []
+        for entry in await self._find(address):
+            attributes = _lowered(entry)
+            keys = attributes.get("lanpostkey") or tuple(
+                value.lower() for value in attributes.get("maillocaladdress", ())
+            )
+            if address.key.encode() in keys or str(address).lower().encode() in keys:
+                found.append(entry)
+        return found
+
+    async def _modify(self, name: str, changes: Sequence[Modification]) -> None:
+        """Raises DirectoryRefused."""
+        request = ModifyRequest(name, tuple(changes))
+
+        async def modify(connection: LdapConnection, seconds: float) -> None:
+            await connection.modify(request, seconds)
+
+        await self._servers.ask(modify)
+
+    async def _changed(self, name: str, changes: Sequence[Modification]) -> None:
+        """The same; every refusal is the directory's or the configuration's fault."""
+        try:
+            await self._modify(name, changes)
+        except DirectoryRefused as error:
+            raise self._unavailable(error) from None
+
+    async def _add(self, name: str, attributes: Mapping[str, tuple[bytes, ...]]) -> bool:
+        """False: it is there already."""
+        request = AddRequest(name, tuple(attributes.items()))
+
+        async def add(connection: LdapConnection, seconds: float) -> None:
+            await connection.add(request, seconds)
+
+        try:
+            await self._servers.ask(add)
+        except DirectoryRefused as error:
+            if error.code == ResultCode.ENTRY_ALREADY_EXISTS:
+                return False
+            raise self._unavailable(error) from None
+        return True
+
+    async def _delete(self, name: str) -> bool:
+        """False: it is not there."""
+
+        async def delete(connection: LdapConnection, seconds: float) -> None:
+            await connection.delete(name, seconds)
+
+        try:
+            await self._servers.ask(delete)
+        except DirectoryRefused as error:
+            if error.code in (ResultCode.NO_SUCH_OBJECT, ResultCode.UNWILLING_TO_PERFORM) and name.startswith(
+                f"cn={LEASE},"
+            ):
+                return False
+            if error.code == ResultCode.NO_SUCH_OBJECT:
+                return False
+            raise self._unavailable(error) from None
+        return True
+
+    def _name(self, address: MailAddress) -> str:
+        return str(self._base.child("cn", name_of(address, self._domain)))
+
+    def _expect_ours(self, what: str) -> None:
+        if self._names != OURS:
+            raise ChartUnavailable(
+                f"chart.address_attribute and its like name its own attributes: lanpost {what} no entries "
+                "there; do it with the directory's own tools"
+            )
+
+    def _unavailable(self, error: DirectoryRefused) -> ChartUnavailable:
+        if error.code in _NO_SCHEMA or (
+            error.code == ResultCode.OBJECT_CLASS_VIOLATION and "lanpost" in str(error).lower()
+        ):
+            return ChartUnavailable(
+                f"{error} (load deploy/openldap/lanpost-schema.ldif: the directory must know lanpostTerminal)"
+            )
+        if error.code == ResultCode.INSUFFICIENT_ACCESS_RIGHTS:
+            return ChartUnavailable(f"{error} (chart.bind_dn must be an account that may write below {self._base})")
+        if error.code == ResultCode.REFERRAL:
+            return ChartUnavailable(f"{error} (it takes no changes: name the server that does in chart.url)")
+        return ChartUnavailable(str(error))
+
+
+def _lowered(entry: SearchEntry) -> Mapping[str, tuple[bytes, ...]]:
+    return {name.partition(";")[0].lower(): values for name, values in entry.attributes}
