@@ -233,6 +233,12 @@ class LdapConnection(asyncio.Protocol):
                 self._transport.write(self._session.data_to_send())
             self._lose(DirectoryUnreachable(f"{self.endpoint}: {why}"))
 
+    def leave(self) -> None:
+        """Say goodbye and go at once: no wait for the server to end TLS too. For who has all that he asked for."""
+        self.close()
+        if self._transport is not None:
+            self._transport.abort()
+
     # What the event loop calls.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

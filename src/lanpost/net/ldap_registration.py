@@ -163,7 +163,7 @@ class LdapRegistration:
                     await connection.bind(self._name, self._token.secret.encode(), EXCHANGE_SECONDS)
                     yield _Session(connection, dialling.host)
                 finally:
-                    connection.close()
+                    connection.leave()
         except TimeoutError:
             raise RegistrarUnreachable(f"{self._shown} does not answer") from None
         except DirectoryUntrusted as error:
@@ -293,8 +293,9 @@ class LdapRegistration:
         updated = _time(entry, "lanpostupdated") or _time(entry, "modifytimestamp") or datetime.now(UTC)
         expires = _time(entry, "lanpostexpires")
         lifetime = (expires - updated).total_seconds() if expires else None
-        if (life := _time_to_live(entry)) is not None:
-            lifetime = min(lifetime or life.total_seconds(), life.total_seconds())
+        life = _time_to_live(entry)  # cut to seconds, and by those since the write
+        if life is not None and (expires is None or expires - updated > life + CLOCK_TOLERANCE):
+            lifetime = life.total_seconds()
         return Registration(
             str(self._token.address),
             str(endpoint),
