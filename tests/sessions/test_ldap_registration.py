@@ -93,7 +93,8 @@ async def test_an_expired_binding_is_renewed(directory: DirectoryProgram, token:
     past = (datetime.now(UTC) - timedelta(hours=1)).strftime("%Y%m%d%H%M%SZ")
     directory.modify(
         str(token.address.local),
-        f"replace: lanpostUpdated\nlanpostUpdated: 20200101000000Z\n-\nreplace: lanpostExpires\nlanpostExpires: {past}",
+        "replace: lanpostUpdated\nlanpostUpdated: 20200101000000Z\n-\n"
+        f"replace: lanpostExpires\nlanpostExpires: {past}",
     )
     assert endpoint_of(directory, token) is None
     await client.register(2525)
