@@ -33,6 +33,7 @@ from lanpost.net.ldap_connection import LdapConnection
 from lanpost.net.ldap_servers import LdapServers
 from lanpost.service.directory_modifications import (
     LEASE,
+    has_class,
     has_leases,
     is_lease,
     lease_attributes,
@@ -53,6 +54,7 @@ from lanpost.wire.ldap_messages import (
     SearchRequest,
 )
 
+LOGIN_CLASS = "simpleSecurityObject"  # it demands userPassword
 MAX_LEASES = 10_000  # whose time to live we remember having set
 TRIES = 4  # where others change the same entry at the same time
 _CLASSES = {name.lower(): name for name in (*CLASSES, BOUND_CLASS)}
@@ -128,6 +130,25 @@ class LdapChartWriter:
                 await self._delete(lease_name(entry.name))  # an expired one may be there until it is swept
             known |= await self._delete(entry.name)
         return known
+
+    async def set_password(self, address: MailAddress, password: bytes) -> str:
+        """What the terminal's own entry logs in with, as `userPassword` takes it; empty: it logs in no more.
+
+        Returns the entry's name. Raises ChartUnavailable where it has none, too.
+        """
+        for entry in await self._own(address):
+            attributes = _lowered(entry)
+            has_login = has_class(attributes, LOGIN_CLASS)
+            if is_lease(attributes):
+                continue
+            if password or has_login:
+                changes = [Modification(ModificationKind.REPLACE, "userPassword", (password,) if password else ())]
+                if bool(password) != has_login:
+                    kind = ModificationKind.ADD if password else ModificationKind.DELETE
+                    changes.append(Modification(kind, "objectClass", (LOGIN_CLASS.encode(),)))
+                await self._changed(entry.name, changes)
+            return entry.name
+        raise ChartUnavailable(f"{address} has no entry below {self._base}")
 
     # A binding for good, or where there are no leases: in the entry itself.
 
