@@ -123,7 +123,7 @@ async def test_the_entry_of_another_terminal_is_not_taken_for_ones_own(
         await RegistrationClient(mixed_up).register(2525)
 
 
-async def test_a_directory_of_another_authority_is_never_trusted_nor_told_the_secret(
+async def test_a_directory_of_another_authority_is_never_trusted(
     directory: DirectoryProgram, token: EnrolmentToken, tmp_path: Path
 ) -> None:
     other = make_authority(tmp_path)
