@@ -144,6 +144,11 @@ class Program:
         assert done.returncode == status, f"lanpost {command}: status {done.returncode}: {done.stdout}{done.stderr}"
         return done.stdout if status == 0 else done.stderr
 
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """In which a program of ours runs from this source, with no configuration but what it is given."""
+        return self._environment
+
     def lanpost_json(self, *words: str) -> Any:
         """A command with `--json`, read."""
         return json.loads(self.lanpost(*words, "--json"))

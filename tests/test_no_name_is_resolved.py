@@ -30,8 +30,9 @@ RESOLVING = {  # by method or function name; each takes, or may take, a host nam
 }
 ALLOWED = {  # why a name cannot be resolved there all the same
     ("net/dial.py", "connect_ex"): "an address that inet_pton has taken",
-    ("net/registration_client.py", "getaddrinfo"): "AI_NUMERICHOST",
-    ("net/registration_client.py", "sock_connect"): "what AI_NUMERICHOST gave",
+    ("net/registrar_access.py", "getaddrinfo"): "AI_NUMERICHOST",
+    ("net/registrar_access.py", "sock_connect"): "what AI_NUMERICHOST gave",
+    ("net/ldap_registration.py", "connect"): "an IP literal of a DirectoryUrl, by registrar_access",
     ("net/address_watch.py", "getaddrinfo"): "AI_NUMERICHOST",
     ("net/address_watch.py", "connect"): "what AI_NUMERICHOST gave",
     ("net/own_addresses.py", "connect"): "two literals of the module's own",

@@ -10,9 +10,10 @@ LanpostError
   LdapProtocolError              what an LDAP peer sent cannot be read: caught in the session, never beyond it
     InvalidLdapValue             in a message whose frame is sound: that message alone is answered so
   ContentAborted                 the mail's sender left before its end
-  DirectoryError                 an LDAP server did not do what it was asked
-    DirectoryRefused             it said no; knows the result code
+  DirectoryError                 a directory did not do what it was asked
+    DirectoryRefused             it said no, ours to a client or another to us; knows the result code
     DirectoryUnreachable         no connection, or it broke, or no answer in time
+      DirectoryUntrusted         its certificate is not vouched for
   DeliveryError                  an attempt failed; knows whether for good
   StoreError                     a file or database of ours cannot be used
     StoreFull                    no room left: 452 4.3.1
@@ -89,7 +90,7 @@ class ContentAborted(LanpostError):
 
 
 class DirectoryError(LanpostError):
-    """An LDAP server did not do what it was asked."""
+    """A directory did not do what it was asked."""
 
 
 class DirectoryRefused(DirectoryError):
@@ -111,6 +112,10 @@ class DirectoryUnreachable(DirectoryError):
     def __init__(self, text: str, *, timed_out: bool = False) -> None:
         super().__init__(text)
         self.timed_out = timed_out
+
+
+class DirectoryUntrusted(DirectoryUnreachable):
+    """Whoever answered showed a certificate that nobody trusted vouches for. Nothing secret was said."""
 
 
 class DeliveryError(LanpostError):

@@ -31,9 +31,10 @@ from lanpost.errors import (
     RegistrationRefused,
     StoreError,
 )
+from lanpost.model.registration import Registration
 from lanpost.net.address_watch import open_watch
 from lanpost.net.netlink import Change
-from lanpost.net.registration_client import Registration, RegistrationClient, server_hosts
+from lanpost.net.registration_client import RegistrationClient, server_hosts
 from lanpost.service.renewal import Renewal
 
 log = logging.getLogger(__name__)
@@ -41,11 +42,6 @@ log = logging.getLogger(__name__)
 FIRST_LOOK_SECONDS = 0.5  # what the kernel needs to list our addresses is a hundredth of this
 LONGEST_SETTLE_SECONDS = 1.0  # addresses that never stop changing are registered all the same
 GOODBYE_SECONDS = 3.0  # a shutdown does not wait longer for the server
-
-_REMEDIES = {
-    401: "have a new token made with `lanpost terminal rotate` at the server, and enrol with it",
-    422: "see [agent] port here and [delivery] endpoint_ports at the server",
-}
 
 
 class MailService(Protocol):
@@ -190,11 +186,7 @@ class Agent:
         except RegistrarUntrusted as error:
             self._renewal.refused(now(), chance)
             await self._failed(State.UNTRUSTED, str(error))
-        except RegistrationRefused as error:
-            self._renewal.refused(now(), chance)
-            remedy = _REMEDIES.get(error.http_status)
-            await self._failed(State.REFUSED, f"{error}; {remedy}" if remedy else str(error))
-        except ConfigurationError as error:
+        except (RegistrationRefused, ConfigurationError) as error:
             self._renewal.refused(now(), chance)
             await self._failed(State.REFUSED, str(error))
         else:

@@ -75,13 +75,13 @@ def keep_authority(folder: Path, enrolment: Enrolment, authority: str) -> Enrolm
 async def enrol(data: Path, text: str) -> tuple[Enrolment, str]:
     """Take a pasted token in and keep it; the second value says why the server could not be asked, "" if it was.
 
-    Raises InvalidValue for what is no token, RegistrarUntrusted (and then nothing is kept) when the server that
-    answers is not the token's.
+    Raises InvalidValue for what is no token, RegistrarUntrusted when the server that answers is not the token's,
+    RegistrationRefused when a directory does not take its secret; then nothing is kept.
     """
     enrolment = Enrolment(EnrolmentToken.decode(text))
     unreachable = ""
     try:
-        authority = await RegistrationClient(enrolment.token).fetch_authority()
+        authority = await RegistrationClient(enrolment.token).recognise()
         enrolment = replace(enrolment, authority=authority)
     except RegistrarUnreachable as error:
         unreachable = str(error)

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
 from lanpost.app.certificates import Certificates, open_authority, utc_now
 from lanpost.app.charts import open_chart
+from lanpost.app.directory_enrolment import DirectoryAccess, let_log_in, lock_out
 from lanpost.app.settings import Settings
-from lanpost.errors import ConfigurationError
+from lanpost.app.token_urls import registrar_urls
 from lanpost.model.address import MailAddress
-from lanpost.model.token import MAX_URLS, EnrolmentToken
+from lanpost.model.token import EnrolmentToken
 from lanpost.net.api import Api
 from lanpost.net.http_server import HttpServer
-from lanpost.net.own_addresses import own_addresses
 from lanpost.service.credentials import sha256_of
 from lanpost.service.metrics import Metrics
 from lanpost.service.ports import Accounts, Chart, Clock, Mailboxes
@@ -114,49 +113,45 @@ async def open_terminals(settings: Settings) -> AsyncIterator[Terminals]:
         accounts.close()
 
 
-async def enrol(settings: Settings, address: MailAddress, *, speaks_for_others: bool = False) -> EnrolmentToken:
-    """Make a terminal known, with a secret of its own. Raises what `Terminals.add` and `registrar_urls` raise."""
-    urls, pin = registrar_urls(settings), open_authority(settings).pin  # first: without them there is no token
+async def enrol(
+    settings: Settings, address: MailAddress, *, speaks_for_others: bool = False, ldap: bool = False
+) -> EnrolmentToken:
+    """Make a terminal known, with a secret of its own; `ldap`: its token names the directory.
+
+    Raises what `Terminals.add`, `registrar_urls` and `DirectoryAccess.of` raise.
+    """
+    issue = _issuer(settings, ldap=ldap)  # first: without a place to name there is no token
     async with open_terminals(settings) as terminals:
+        was_known = await terminals.knows(address)
         secret = await terminals.add(address, utc_now(), speaks_for_others=speaks_for_others)
-    return EnrolmentToken(urls, pin, address, secret)
+        try:
+            return await issue(address, secret)
+        except BaseException:
+            await terminals.undo_add(address, was_known=was_known)
+            raise
 
 
-async def enrol_anew(settings: Settings, address: MailAddress) -> EnrolmentToken:
-    """Give an enrolled terminal a new secret. Raises what `Terminals.rotate` and `registrar_urls` raise."""
-    urls, pin = registrar_urls(settings), open_authority(settings).pin
+async def enrol_anew(settings: Settings, address: MailAddress, *, ldap: bool = False) -> EnrolmentToken:
+    """Give an enrolled terminal a new secret. Raises what `Terminals.rotate` and `enrol` raise."""
+    issue = _issuer(settings, ldap=ldap)
     async with open_terminals(settings) as terminals:
         secret = await terminals.rotate(address)
-    return EnrolmentToken(urls, pin, address, secret)
+    if not ldap:
+        await lock_out(settings, address)  # with the old one
+    return await issue(address, secret)
 
 
-def registrar_urls(settings: Settings) -> tuple[str, ...]:
-    """Where terminals reach the registrar: `[http] urls`, or else `[http] listen` at this host's own addresses.
+def _issuer(settings: Settings, *, ldap: bool) -> Callable[[MailAddress, str], Awaitable[EnrolmentToken]]:
+    if not ldap:
+        urls, pin = registrar_urls(settings), open_authority(settings).pin
 
-    Raises ConfigurationError where they cannot be known.
-    """
-    if settings.http.urls:
-        return settings.http.urls[:MAX_URLS]
-    urls: dict[str, None] = {}
-    for listen in settings.http.listen:
-        if listen.port == 0:
-            raise ConfigurationError(
-                f'http.listen has "{listen}": port 0 is any free port; name one, or set http.urls'
-            )
-        for host in _hosts(listen.host):
-            urls[f"https://[{host}]:{listen.port}" if ":" in host else f"https://{host}:{listen.port}"] = None
-    if not urls:
-        raise ConfigurationError(
-            "http.listen names no address that terminals could reach now: connect this machine to the network, "
-            'or set http.urls, as ["https://10.0.0.2:8025"]'
-        )
-    return tuple(urls)[:MAX_URLS]
+        async def issue(address: MailAddress, secret: str) -> EnrolmentToken:
+            return EnrolmentToken(urls, pin, address, secret)
 
+        return issue
+    access = DirectoryAccess.of(settings)
 
-def _hosts(host: str) -> tuple[str, ...]:
-    address = ipaddress.ip_address(host)
-    if not address.is_unspecified:
-        return (host.partition("%")[0],)
-    found = tuple(own for own in own_addresses() if ipaddress.ip_address(own).version == address.version)
-    # Without a network there is still this machine: software terminals on it can register.
-    return found or (("127.0.0.1",) if address.version == 4 else ())
+    async def issue_for_directory(address: MailAddress, secret: str) -> EnrolmentToken:
+        return access.token(address, secret, await let_log_in(settings, address, secret))
+
+    return issue_for_directory

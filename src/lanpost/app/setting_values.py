@@ -14,6 +14,7 @@ from typing import Any
 
 from lanpost.errors import InvalidValue
 from lanpost.model.address import MailAddress
+from lanpost.model.directory_url import DirectoryUrl
 from lanpost.model.duration import parse_duration
 from lanpost.model.endpoint import Endpoint
 from lanpost.model.networks import Network
@@ -56,6 +57,12 @@ def texts(value: Any) -> tuple[str, ...]:
 def urls(value: Any) -> tuple[str, ...]:
     for url in texts(value):
         check_url(url)
+    return texts(value)
+
+
+def directory_urls(value: Any) -> tuple[str, ...]:
+    for url in texts(value):
+        DirectoryUrl.parse_server(url)
     return texts(value)
 
 
@@ -162,7 +169,7 @@ def networks(value: Any) -> tuple[Network, ...]:
         raise ValueError(f'{error}; write networks as ["10.0.0.0/8", "fd00::/8"]') from None
 
 
-LISTS: tuple[Reader, ...] = (texts, urls, ports, listens, networks)
+LISTS: tuple[Reader, ...] = (texts, urls, directory_urls, ports, listens, networks)
 
 
 def _list(value: Any) -> list[Any]:

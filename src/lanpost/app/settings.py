@@ -57,6 +57,7 @@ class Http:
 @dataclass(frozen=True, slots=True)
 class Ldap:
     listen: tuple[Listen, ...] = setting(read.listens)
+    urls: tuple[str, ...] = setting(read.directory_urls)  # what tokens for it name; empty: chart.url, or as http's
     suffix: str = setting(read.text, "")
     admin_password_file: str = setting(read.text, "")
     anonymous: str = setting(read.one_of("read", "none"), "read")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 from datetime import datetime
 from pathlib import Path
@@ -12,7 +13,7 @@ from lanpost.app.certificates import open_authority, utc_now
 from lanpost.app.settings import Settings
 from lanpost.cli.options import print_json, with_json, with_settings
 from lanpost.content.chart_record import time_text
-from lanpost.errors import LanpostError
+from lanpost.errors import InvalidValue, LanpostError
 from lanpost.model.address import MailAddress
 
 
@@ -65,6 +66,35 @@ def issue(settings: Settings, address: str, out: str | None) -> None:
     mail_address = MailAddress.parse(address, settings.domain)
     content = open_authority(settings).issue_client(str(mail_address), utc_now())
     file = Path(out) if out else Path(f"{mail_address.key.replace('/', '_')}.pem")
+    _write_new(file, content)
+    click.echo(f"{file}: key and certificate of {mail_address}, for a year; whoever has it is that terminal")
+    click.echo(
+        "give it to the terminal's LDAP software as client certificate and as key, with the CA of `lanpost ca "
+        "export`; it logs in by SASL EXTERNAL over TLS, once `lanpost terminal add` has made the terminal known"
+    )
+
+
+@ca.command("issue-server", short_help="Make a certificate for a directory server.")
+@click.argument("hosts", metavar="IP...", nargs=-1, required=True)
+@click.option("--out", metavar="FILE", help="Where to write it; else slapd.pem in this folder.")
+@with_settings
+def issue_server(settings: Settings, hosts: tuple[str, ...], out: str | None) -> None:
+    """Make a key and a certificate (PEM, one file, good for a year) for a directory server at each IP."""
+    try:
+        literals = [str(ipaddress.ip_address(host)) for host in hosts]
+    except ValueError as error:
+        raise InvalidValue(f"{error}; write the IP addresses of the directory server") from None
+    file = Path(out) if out else Path("slapd.pem")
+    _write_new(file, open_authority(settings).issue_server(literals, utc_now()))
+    click.echo(f"{file}: key and certificate for the directory server at {', '.join(literals)}, for a year")
+    click.echo(
+        "let slapd's user alone read it, and name it in olcTLSCertificateFile and olcTLSCertificateKeyFile "
+        "(deploy/openldap/tls.ldif); terminals with a token of this server trust it"
+    )
+
+
+def _write_new(file: Path, content: bytes) -> None:
+    """For nobody else to read. Raises LanpostError where it is there already."""
     try:
         handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         with os.fdopen(handle, "wb") as opened:
@@ -73,11 +103,6 @@ def issue(settings: Settings, address: str, out: str | None) -> None:
         raise LanpostError(f"{file} is there already; remove it, or name another with --out") from None
     except OSError as error:
         raise LanpostError(f"{file}: {error.strerror}; name another with --out") from None
-    click.echo(f"{file}: key and certificate of {mail_address}, for a year; whoever has it is that terminal")
-    click.echo(
-        "give it to the terminal's LDAP software as client certificate and as key, with the CA of `lanpost ca "
-        "export`; it logs in by SASL EXTERNAL over TLS, once `lanpost terminal add` has made the terminal known"
-    )
 
 
 def _day(time: datetime) -> str:

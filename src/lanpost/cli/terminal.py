@@ -18,6 +18,9 @@ from lanpost.model.token import EnrolmentToken
 from lanpost.service.terminals import TerminalState
 
 HEADER = ("ADDRESS", "ENDPOINT", "STATE", "UPDATED", "EXPIRES", "SOURCE")
+with_ldap = click.option(
+    "--ldap", is_flag=True, help="Its agent is to register with the directory itself, over LDAP."
+)
 
 
 @click.group()
@@ -28,21 +31,26 @@ def terminal() -> None:
 @terminal.command()
 @click.argument("address")
 @click.option("--speaks-for-others", is_flag=True, help="It may register every known terminal: for a DHCP server.")
+@with_ldap
 @with_settings
 @with_json
-def add(settings: Settings, address: str, speaks_for_others: bool, as_json: bool) -> None:
+def add(settings: Settings, address: str, speaks_for_others: bool, ldap: bool, as_json: bool) -> None:
     """Enrol ADDRESS, and print the line to paste at the terminal."""
+    if speaks_for_others and ldap:
+        raise click.UsageError("a DHCP server speaks for others over HTTPS: leave --ldap away")
     parsed = MailAddress.parse(address, settings.domain)
-    _print_token(asyncio.run(enrol(settings, parsed, speaks_for_others=speaks_for_others)), as_json)
+    _print_token(asyncio.run(enrol(settings, parsed, speaks_for_others=speaks_for_others, ldap=ldap)), as_json)
 
 
 @terminal.command()
 @click.argument("address")
+@with_ldap
 @with_settings
 @with_json
-def rotate(settings: Settings, address: str, as_json: bool) -> None:
+def rotate(settings: Settings, address: str, ldap: bool, as_json: bool) -> None:
     """Give ADDRESS a new secret, and print the line to paste; the old secret is worth nothing at once."""
-    _print_token(asyncio.run(enrol_anew(settings, MailAddress.parse(address, settings.domain))), as_json)
+    parsed = MailAddress.parse(address, settings.domain)
+    _print_token(asyncio.run(enrol_anew(settings, parsed, ldap=ldap)), as_json)
 
 
 def _print_token(token: EnrolmentToken, as_json: bool) -> None:

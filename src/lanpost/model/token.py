@@ -1,6 +1,9 @@
 """The enrolment token: one line that holds all a terminal needs to find, trust and use its registrar.
 
-    lanpost1.<base64url of JSON: urls, pin, address, secret>.<8 characters of checksum>
+    lanpost1.<base64url of JSON: urls, pin, address, secret[, ca]>.<8 characters of checksum>
+
+`ca`, the CA certificate itself, is there where one of the URLs is a directory's: no directory can be asked for it
+before it is trusted.
 
 The checksum finds a cut or mistyped paste; it is no protection, the whole token is a secret.
 Raises InvalidValue, never anything else, on whatever text it is given. Standard library only: the agent uses it.
@@ -19,10 +22,11 @@ from urllib.parse import urlsplit
 
 from lanpost.errors import InvalidValue
 from lanpost.model.address import MailAddress
+from lanpost.model.directory_url import DirectoryUrl, is_directory_url
 
 REGISTRAR_NAME = "registrar.lanpost.internal"  # in every registrar's certificate; never looked up
 PREFIX = "lanpost1."
-MAX_TOKEN = 8192  # characters; a token with a dozen URLs has about 900
+MAX_TOKEN = 8192  # characters; a token with a dozen URLs has about 900, one with our CA certificate 500 more
 MAX_URLS = 32
 
 _CHECKSUM_OCTETS = 6  # 8 characters of base64url
@@ -39,26 +43,39 @@ class EnrolmentToken:
     A token that exists is valid. Raises InvalidValue.
     """
 
-    urls: tuple[str, ...]  # "https://10.0.0.2:8025", IP literals only; plain http on loopback only
+    # "https://10.0.0.2:8025", or "ldaps://10.0.0.5:636/cn=fax1,ou=chart,o=lan": IP literals only; without TLS on
+    # loopback only.
+    urls: tuple[str, ...]
     pin: str  # SHA-256 of the CA certificate (DER), 64 lower-case hex digits
     address: MailAddress
     secret: str = field(repr=False)
+    authority: bytes = field(
+        default=b"", repr=False
+    )  # the CA certificate (DER); empty where a server is asked for it
 
     def __post_init__(self) -> None:
         if not 1 <= len(self.urls) <= MAX_URLS:
             raise InvalidValue(f"an enrolment token names 1 to {MAX_URLS} URLs, not {len(self.urls)}")
+        directories = [DirectoryUrl.parse(url) for url in self.urls if is_directory_url(url)]
         for url in self.urls:
-            check_url(url)
+            if not is_directory_url(url):
+                check_url(url)
         if not _PIN.match(self.pin):
             raise InvalidValue("the pin of an enrolment token must be a SHA-256 in 64 lower-case hex digits")
         if not _SECRET.match(self.secret):
             raise InvalidValue(
                 "the secret of an enrolment token must be 1 to 256 characters of A-Z a-z 0-9 . _ ~ + / -"
             )
+        if self.authority and hashlib.sha256(self.authority).hexdigest() != self.pin:
+            raise InvalidValue("the CA certificate in the enrolment token is not the one that its pin names")
+        if not self.authority and any(each.is_secure or each.starts_tls for each in directories):
+            raise InvalidValue("an enrolment token for a directory holds the CA certificate to trust")
 
     def encode(self) -> str:
         """The token as one word of ASCII."""
         fields = {"urls": self.urls, "pin": self.pin, "address": str(self.address), "secret": self.secret}
+        if self.authority:
+            fields["ca"] = base64.b64encode(self.authority).decode("ascii")
         body = PREFIX + _to_text(json.dumps(fields, separators=(",", ":")).encode())
         return f"{body}.{_checksum(body)}"
 
@@ -83,7 +100,7 @@ class EnrolmentToken:
 
 
 def check_url(url: str) -> None:
-    """A URL that a token may hold: scheme, IP literal, port, nothing else. Raises InvalidValue."""
+    """The URL of a registration API: scheme, IP literal, port, nothing else. Raises InvalidValue."""
     shown = repr(url[:80])
     try:
         parts = urlsplit(url)
@@ -106,11 +123,12 @@ def _from_fields(body: str) -> EnrolmentToken:
     try:
         fields: Any = json.loads(base64.b64decode(body + "=" * (-len(body) % 4), altchars=b"-_", validate=True))
         urls, pin, address, secret = (fields[name] for name in ("urls", "pin", "address", "secret"))
-    except (ValueError, RecursionError, TypeError, LookupError):
+        authority = base64.b64decode(fields.get("ca", ""), validate=True)
+    except (ValueError, RecursionError, TypeError, LookupError, AttributeError):
         raise InvalidValue(f"the enrolment token does not hold what it should; {_AGAIN}") from None
     if not isinstance(urls, list) or not all(isinstance(item, str) for item in (*urls, pin, address, secret)):
         raise InvalidValue(f"the enrolment token does not hold what it should; {_AGAIN}")
-    return EnrolmentToken(tuple(urls), pin, MailAddress.parse(address), secret)
+    return EnrolmentToken(tuple(urls), pin, MailAddress.parse(address), secret, authority)
 
 
 def _checksum(body: str) -> str:

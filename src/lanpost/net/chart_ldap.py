@@ -166,6 +166,10 @@ class LdapChart:
     async def remove(self, address: MailAddress) -> bool:
         return await self._writer.remove(address)
 
+    async def set_password(self, address: MailAddress, password: bytes) -> str:
+        """What the address's entry logs in with, as `userPassword` takes it; empty: no more. Returns its name."""
+        return await self._writer.set_password(address, password)
+
     async def entries(self, after: str = "") -> AsyncIterator[Entry]:
         """All entries: gathered page by page, then put in order."""
         found = merged([entry async for entry in self._all()])

@@ -16,7 +16,6 @@ from typing import TypeVar
 from lanpost.content.directory_entry import (
     BOUND_CLASS,
     CLASSES,
-    LOCATION,
     OURS,
     AttributeNames,
     address_attributes,
@@ -25,13 +24,23 @@ from lanpost.content.directory_entry import (
     location_of,
     name_of,
 )
-from lanpost.errors import ChartUnavailable, DirectoryRefused, InvalidName
+from lanpost.errors import ChartUnavailable, DirectoryRefused
 from lanpost.model.address import MailAddress
 from lanpost.model.binding import Binding, Entry
 from lanpost.model.details import DETAIL_NAMES, Details
 from lanpost.model.distinguished_name import DistinguishedName
 from lanpost.net.ldap_connection import LdapConnection
 from lanpost.net.ldap_servers import LdapServers
+from lanpost.service.directory_modifications import (
+    LEASE,
+    has_class,
+    has_leases,
+    is_lease,
+    lease_attributes,
+    lease_name,
+    located,
+    taken_away,
+)
 from lanpost.wire.ldap_extensions import REFRESH_OID, Refresh
 from lanpost.wire.ldap_filter import Present
 from lanpost.wire.ldap_messages import (
@@ -45,8 +54,7 @@ from lanpost.wire.ldap_messages import (
     SearchRequest,
 )
 
-LEASE = "lease"
-LEASE_CLASSES = ("top", "device", BOUND_CLASS, "inetLocalMailRecipient", "lanpostTerminal", "dynamicObject")
+LOGIN_CLASS = "simpleSecurityObject"  # it demands userPassword
 MAX_LEASES = 10_000  # whose time to live we remember having set
 TRIES = 4  # where others change the same entry at the same time
 _CLASSES = {name.lower(): name for name in (*CLASSES, BOUND_CLASS)}
@@ -82,17 +90,17 @@ class LdapChartWriter:
             return
         name = await self._put(binding.address, binding)
         if await self._leases():
-            await self._delete(self._lease_of(name))
+            await self._delete(lease_name(name))
 
     async def unbind(self, address: MailAddress) -> bool:
         """Take the location away wherever it stands; the terminal stays known."""
         was_bound = False
         for entry in await self._own(address):
             attributes = _lowered(entry)
-            if _is_lease(attributes):
+            if is_lease(attributes):
                 was_bound |= await self._delete(entry.name)
             elif "iphostnumber" in attributes or "mailhost" in attributes or _EXPIRED in attributes:
-                await self._modify(entry.name, _taking_away(attributes))
+                await self._modify(entry.name, taken_away(attributes))
                 was_bound = True
         return was_bound
 
@@ -108,7 +116,7 @@ class LdapChartWriter:
         values = detail_attributes(details)
         changes = [Modification(ModificationKind.REPLACE, name, values.get(name, ())) for name in DETAIL_NAMES]
         for entry in await self._own(address):
-            if not _is_lease(_lowered(entry)):
+            if not is_lease(_lowered(entry)):
                 await self._changed(entry.name, changes)
                 return True
         return False
@@ -118,10 +126,29 @@ class LdapChartWriter:
         self._expect_ours("removes")
         known = False
         for entry in sorted(await self._own(address), key=lambda entry: -len(entry.name)):
-            if not _is_lease(_lowered(entry)):
-                await self._delete(self._lease_of(entry.name))  # an expired one may be there until it is swept
+            if not is_lease(_lowered(entry)):
+                await self._delete(lease_name(entry.name))  # an expired one may be there until it is swept
             known |= await self._delete(entry.name)
         return known
+
+    async def set_password(self, address: MailAddress, password: bytes) -> str:
+        """What the terminal's own entry logs in with, as `userPassword` takes it; empty: it logs in no more.
+
+        Returns the entry's name. Raises ChartUnavailable where it has none, too.
+        """
+        for entry in await self._own(address):
+            attributes = _lowered(entry)
+            has_login = has_class(attributes, LOGIN_CLASS)
+            if is_lease(attributes):
+                continue
+            if password or has_login:
+                changes = [Modification(ModificationKind.REPLACE, "userPassword", (password,) if password else ())]
+                if bool(password) != has_login:
+                    kind = ModificationKind.ADD if password else ModificationKind.DELETE
+                    changes.append(Modification(kind, "objectClass", (LOGIN_CLASS.encode(),)))
+                await self._changed(entry.name, changes)
+            return entry.name
+        raise ChartUnavailable(f"{address} has no entry below {self._base}")
 
     # A binding for good, or where there are no leases: in the entry itself.
 
@@ -129,7 +156,7 @@ class LdapChartWriter:
         """The entry is there, with this location. Returns its name."""
         name = self._name(address)
         location = location_of(binding)
-        changes = [Modification(ModificationKind.REPLACE, each, location.get(each, ())) for each in LOCATION]
+        changes = list(located(location))
         # As it is spelt now; the key is the same, or the entry would be another.
         changes += [Modification(ModificationKind.REPLACE, *each) for each in address_attributes(address).items()]
         for _ in range(TRIES):
@@ -139,7 +166,7 @@ class LdapChartWriter:
                 if error.code == ResultCode.OBJECT_CLASS_VIOLATION:
                     await self._mend_classes(name, changes)
                 elif error.code == ResultCode.NO_SUCH_OBJECT:
-                    elsewhere = [entry for entry in await self._own(address) if not _is_lease(_lowered(entry))]
+                    elsewhere = [entry for entry in await self._own(address) if not is_lease(_lowered(entry))]
                     if elsewhere and elsewhere[0].name != name:
                         name = elsewhere[0].name  # an administrator gave it another name
                         continue
@@ -180,22 +207,16 @@ class LdapChartWriter:
             except DirectoryRefused:
                 entries = ()
             subtrees = [value for entry in entries for value in _lowered(entry).get("dynamicsubtrees", ())]
-            self._has_leases = any(self._is_below(value) for value in subtrees)
+            self._has_leases = has_leases(self._base, subtrees)
         return self._has_leases
-
-    def _is_below(self, subtree: bytes) -> bool:
-        try:
-            return self._base.is_within(DistinguishedName.parse(subtree.decode("utf-8", "replace")))
-        except InvalidName:
-            return False
 
     async def _known(self, address: MailAddress) -> str:
         """The terminal's own entry is there, without a location. Returns its name."""
         for entry in await self._own(address):
             attributes = _lowered(entry)
-            if not _is_lease(attributes):
+            if not is_lease(attributes):
                 if "iphostnumber" in attributes or "mailhost" in attributes:
-                    await self._changed(entry.name, _taking_away(attributes))
+                    await self._changed(entry.name, taken_away(attributes))
                 return entry.name
         name = self._name(address)
         await self._add(name, attributes_of(Entry(address), self._domain))
@@ -204,8 +225,8 @@ class LdapChartWriter:
     async def _lease(self, binding: Binding, seconds: int) -> None:
         address = binding.address
         location = location_of(binding)
-        name = self._lease_of(self._name(address))
-        changes = [Modification(ModificationKind.REPLACE, each, location.get(each, ())) for each in LOCATION]
+        name = lease_name(self._name(address))
+        changes = list(located(location))
         changes += [Modification(ModificationKind.REPLACE, *each) for each in address_attributes(address).items()]
         changes = [each for each in changes if each.attribute != "mail"]  # the terminal's own entry has that
         for _ in range(TRIES):
@@ -214,20 +235,13 @@ class LdapChartWriter:
             except DirectoryRefused as error:
                 if error.code != ResultCode.NO_SUCH_OBJECT:
                     raise self._unavailable(error) from None
-                name = self._lease_of(await self._known(address))
-                if not await self._add(name, self._lease_attributes(address, location)):
+                name = lease_name(await self._known(address))
+                if not await self._add(name, dict(lease_attributes(address_attributes(address), location))):
                     continue
                 self._lives.pop(name, None)
             await self._let_live(name, seconds)
             return
         raise ChartUnavailable(f"{name} changes faster than it can be written; try again")
-
-    def _lease_attributes(
-        self, address: MailAddress, location: Mapping[str, tuple[bytes, ...]]
-    ) -> Mapping[str, tuple[bytes, ...]]:
-        addresses = {key: values for key, values in address_attributes(address).items() if key != "mail"}
-        classes = tuple(name.encode() for name in LEASE_CLASSES)
-        return {"objectClass": classes, "cn": (LEASE.encode(),), **addresses, **location}
 
     async def _let_live(self, name: str, seconds: int) -> None:
         """Set how long the lease lives, where that is not what a Modify arms it with already."""
@@ -328,9 +342,6 @@ class LdapChartWriter:
     def _name(self, address: MailAddress) -> str:
         return str(self._base.child("cn", name_of(address, self._domain)))
 
-    def _lease_of(self, name: str) -> str:
-        return f"cn={LEASE},{name}"
-
     def _expect_ours(self, what: str) -> None:
         if self._names != OURS:
             raise ChartUnavailable(
@@ -354,15 +365,3 @@ class LdapChartWriter:
 
 def _lowered(entry: SearchEntry) -> Mapping[str, tuple[bytes, ...]]:
     return {name.partition(";")[0].lower(): values for name, values in entry.attributes}
-
-
-def _is_lease(attributes: Mapping[str, tuple[bytes, ...]]) -> bool:
-    classes = [value.lower() for value in attributes.get("objectclass", ())]
-    return b"dynamicobject" in classes
-
-
-def _taking_away(attributes: Mapping[str, tuple[bytes, ...]]) -> Sequence[Modification]:
-    changes = [Modification(ModificationKind.REPLACE, each) for each in LOCATION]
-    if any(value.lower() == BOUND_CLASS.lower().encode() for value in attributes.get("objectclass", ())):
-        changes.append(Modification(ModificationKind.DELETE, "objectClass", (BOUND_CLASS.encode(),)))
-    return changes

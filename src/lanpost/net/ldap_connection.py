@@ -1,4 +1,4 @@
-"""A connection to an LDAP server: many operations at a time on one socket. Standard library only, as the agent.
+"""A connection to an LDAP server: many operations at a time on one socket. Standard library only, for the agent.
 
 No name is ever resolved. Every operation has its time limit; who is cancelled while he waits abandons his. When the
 connection is lost, everything under way fails with the same DirectoryUnreachable. For one event loop.
@@ -10,10 +10,11 @@ import asyncio
 import socket
 import ssl
 from collections import deque
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from typing import cast
 
-from lanpost.errors import DeliveryError, DirectoryRefused, DirectoryUnreachable, InvalidValue
+from lanpost.errors import DeliveryError, DirectoryRefused, DirectoryUnreachable, DirectoryUntrusted, InvalidValue
 from lanpost.model.endpoint import Endpoint
 from lanpost.net.dial import dial
 from lanpost.wire.ldap_client import LdapClient, State
@@ -43,6 +44,8 @@ FEW = 16  # entries whose size is not reckoned: each is a message, and those are
 READ_AHEAD = 256  # messages of a stream kept for its reader before the server must wait
 # A peer that vanished without a word is noticed within half a minute, also by those who only listen.
 KEEP_ALIVE = (("TCP_KEEPIDLE", 15), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3))
+
+Dial = Callable[[Endpoint, float], Awaitable[socket.socket]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,19 +116,24 @@ class LdapConnection(asyncio.Protocol):
 
     @staticmethod
     async def connect(
-        endpoint: Endpoint, seconds: float, trusts: Sequence[Trust] = (), *, start_tls: bool = False
+        endpoint: Endpoint,
+        seconds: float,
+        trusts: Sequence[Trust] = (),
+        *,
+        start_tls: bool = False,
+        dialled: Dial = dial,
     ) -> LdapConnection:
         """A connection on which nobody has logged in; with TLS where there are `trusts`.
 
-        They are tried in turn, each on a connection of its own. Raises DirectoryUnreachable, DirectoryRefused
-        (StartTLS is not offered).
+        They are tried in turn, each on a connection of its own. `dialled` makes the sockets, connected ones. Raises
+        DirectoryUnreachable, DirectoryUntrusted, DirectoryRefused (StartTLS is not offered).
         """
         failure: ssl.SSLCertVerificationError | None = None
         try:
             async with asyncio.timeout(seconds):
                 for trust in trusts or (None,):
                     try:
-                        return await _connected(endpoint, seconds, trust, start_tls=start_tls)
+                        return await _connected(endpoint, seconds, trust, dialled, start_tls=start_tls)
                     except ssl.SSLCertVerificationError as error:
                         failure = failure or error
         except TimeoutError:
@@ -135,7 +143,7 @@ class LdapConnection(asyncio.Protocol):
         except (OSError, ValueError) as error:  # ssl's errors are OSErrors, some ValueErrors
             raise DirectoryUnreachable(f"{endpoint}: {getattr(error, 'reason', None) or error}") from None
         why = failure.verify_message if failure else ""
-        raise DirectoryUnreachable(f"{endpoint} shows a certificate that is not trusted: {why}")
+        raise DirectoryUntrusted(f"{endpoint} shows a certificate that is not trusted: {why}")
 
     @property
     def is_open(self) -> bool:
@@ -225,11 +233,16 @@ class LdapConnection(asyncio.Protocol):
                 self._transport.write(self._session.data_to_send())
             self._lose(DirectoryUnreachable(f"{self.endpoint}: {why}"))
 
+    def leave(self) -> None:
+        """Say goodbye and go at once: no wait for the server to end TLS too. For who has all that he asked for."""
+        self.close()
+        if self._transport is not None:
+            self._transport.abort()
+
     # What the event loop calls.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is none by inheritance
         self.last_heard = self._loop.time()
 
     def data_received(self, data: bytes) -> None:
@@ -383,8 +396,10 @@ def _result_of(message: Message) -> Result:
     return result
 
 
-async def _connected(endpoint: Endpoint, seconds: float, trust: Trust | None, *, start_tls: bool) -> LdapConnection:
-    sock = await dial(endpoint, seconds)
+async def _connected(
+    endpoint: Endpoint, seconds: float, trust: Trust | None, dialled: Dial, *, start_tls: bool
+) -> LdapConnection:
+    sock = await dialled(endpoint, seconds)
     try:
         keep_alive(sock)
         loop = asyncio.get_running_loop()

@@ -68,10 +68,12 @@ class SyncProvider:
         try:
             while True:
                 await self._feed.wait_after(number)
+                newest = await self._feed.position()
                 changes = await self._feed.changes_after(number)
                 if changes is None:
                     raise refused("too much has changed at once; refresh anew", ResultCode.SYNC_REFRESH_REQUIRED)
-                number = await self._catch_up(consumer, number, changes)
+                # A number that nothing bears is not waited for again and again.
+                number = await self._catch_up(consumer, number, changes) if changes else newest
         finally:
             self._persisting -= 1
 

@@ -1,7 +1,8 @@
-"""The terminal's side of the registration API: HTTPS to IP literals, verified against the pinned authority.
+"""A terminal's way to its registrar: over HTTPS (the registration API) or LDAP, as each URL of its token says.
 
-No name is ever resolved: the certificate is asked for REGISTRAR_NAME, the connection goes to an IP. Each request
-can be cancelled at any point, since the own address may change while it hangs. Standard library only.
+Servers are IP literals and verified against the pinned authority. No name is ever resolved: an HTTPS server's
+certificate is asked for REGISTRAR_NAME, the connection goes to an IP. Each request can be cancelled at any point,
+since the own address may change while it hangs. Standard library only.
 
 Raises RegistrarUnreachable (no answer, or the server cannot serve now), RegistrarUntrusted, RegistrationRefused.
 """
@@ -10,49 +11,33 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
-import hashlib
 import http.client
 import io
 import json
-import logging
-import os
 import socket
 import ssl
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import TypeVar
 from urllib.parse import quote, urlsplit
 
 from lanpost.errors import LanpostError, RegistrarUnreachable, RegistrarUntrusted, RegistrationRefused
+from lanpost.model.directory_url import is_directory_url
+from lanpost.model.registration import Registration
 from lanpost.model.token import REGISTRAR_NAME, EnrolmentToken
+from lanpost.net.ldap_registration import LdapRegistration
+from lanpost.net.registrar_access import CONNECT_SECONDS, connect_from, is_want_of_way, pin_of, verifying
 
-log = logging.getLogger(__name__)
 Answer = TypeVar("Answer")
 
 DEFAULT_PORT = {"https": 443, "http": 80}
-CONNECT_SECONDS = 4.0  # a server on the LAN answers in milliseconds; the token may name further addresses
 EXCHANGE_SECONDS = 15.0  # from the handshake to the last octet of the answer
 MAX_ANSWER = 65536  # octets
 
-# Dates are not judged: many a terminal has no battery behind its clock and starts in 1970, or on the day its
-# firmware was built. It trusts one authority only, that of its token, and no other name than REGISTRAR_NAME.
-_NO_CHECK_TIME = 0x200000  # X509_V_FLAG_NO_CHECK_TIME, which the ssl module has no name for
-
-_NO_WAY = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL, errno.ENETDOWN)
-
-
-@dataclass(frozen=True, slots=True)
-class Registration:
-    """A binding as the registrar confirmed it."""
-
-    address: str
-    endpoint: str
-    updated: str  # ISO 8601, by the server's clock
-    expires: str  # "" where it has no end
-    lifetime: float | None  # seconds, by the server's clock
-    url: str  # of the server that took it
+_REMEDIES = {
+    401: "have a new token made with `lanpost terminal rotate` at the server, and enrol with it",
+    422: "see [agent] port here and [delivery] endpoint_ports at the server",
+}
 
 
 class RegistrationClient:
@@ -63,8 +48,13 @@ class RegistrationClient:
 
     def __init__(self, token: EnrolmentToken, authority: str = "", source: str = "") -> None:
         self._token = token
-        self._authority = authority
+        self._authority = authority or (ssl.DER_cert_to_PEM_cert(token.authority) if token.authority else "")
         self._source = source
+        self._directories = {
+            url: LdapRegistration(url, token, self._authority, source)
+            for url in token.urls
+            if is_directory_url(url)
+        }
         self._urls = list(token.urls)  # the one that answered last comes first
 
     @property
@@ -72,15 +62,27 @@ class RegistrationClient:
         """The PEM of the authority in use, "" while it is unknown."""
         return self._authority
 
-    async def fetch_authority(self) -> str:
-        """The CA certificate that the token pins, as PEM, from the first server that has it."""
-        return await self._first_of(self._fetch_authority)
+    async def recognise(self) -> str:
+        """Make sure that the first server which answers is the token's; a directory must take the secret, too.
+
+        Returns the CA certificate that the token pins, as PEM.
+        """
+
+        async def ask(url: str) -> str:
+            if url in self._directories:
+                await self._directories[url].log_in()
+                return self._authority
+            return await self._fetch_authority(url)
+
+        return await self._first_of(ask)
 
     async def register(self, port: int) -> Registration:
         """Bind our address to the source address of this very connection, and `port`."""
         body = json.dumps({"port": port}).encode()
 
         async def put(url: str) -> Registration:
+            if url in self._directories:
+                return await self._directories[url].register(port)
             status, content = await self._call(url, "PUT", body)
             return _read_registration(url, status, content)
 
@@ -90,6 +92,9 @@ class RegistrationClient:
         """Take our binding back. That there was none is no error."""
 
         async def delete(url: str) -> None:
+            if url in self._directories:
+                await self._directories[url].unregister()
+                return
             status, content = await self._call(url, "DELETE")
             if status != http.HTTPStatus.NOT_FOUND:
                 _check(url, status, content)
@@ -115,7 +120,7 @@ class RegistrationClient:
         if url.startswith("https:"):
             if not self._authority:
                 self._authority = await self._fetch_authority(url)
-            context = _verifying(self._authority)
+            context = verifying(self._authority)
         path = f"/v1/bindings/{quote(str(self._token.address), safe='@')}"
         headers = {"Authorization": f"Bearer {self._token.secret}"}
         if body:
@@ -134,7 +139,7 @@ class RegistrationClient:
             raise RegistrarUnreachable(f"{url} does not show its authority ({status})")
         try:
             pem = content.decode("ascii")
-            pin = hashlib.sha256(ssl.PEM_cert_to_DER_cert(pem.strip())).hexdigest()
+            pin = pin_of(pem)
         except ValueError:
             raise RegistrarUntrusted(
                 f"{url} answers, but gives no certificate: is that a lanpost server?"
@@ -164,7 +169,7 @@ class RegistrationClient:
         request = "\r\n".join(lines).encode("ascii") + b"\r\n\r\n" + body
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
-                sock = await self._connect(host, port)
+                sock = await connect_from(self._source, host, port)
             async with asyncio.timeout(EXCHANGE_SECONDS):
                 answer = await _converse(sock, context, request)
             return _parse_answer(answer, method)
@@ -177,36 +182,10 @@ class RegistrationClient:
                 "server's place"
             ) from None
         except OSError as error:
-            no_way = error.errno in _NO_WAY
+            no_way = is_want_of_way(error)
             raise RegistrarUnreachable(f"{url}: {error.strerror or error}", no_way=no_way) from None
         except http.client.HTTPException as error:
             raise RegistrarUnreachable(f"{url} does not answer as an HTTP server ({error!r})") from None
-
-    async def _connect(self, host: str, port: int) -> socket.socket:
-        family, where = _numeric(host, port)
-        source_family, source = _numeric(self._source, 0) if self._source else (family, None)
-        if source_family != family:
-            raise OSError(errno.EADDRNOTAVAIL, f"not to be reached from {self._source}, of another IP version")
-        sock = socket.socket(family, socket.SOCK_STREAM)
-        try:
-            sock.setblocking(False)
-            if source:
-                sock.bind(source)
-            try:
-                await asyncio.get_running_loop().sock_connect(sock, where)
-            except OSError as error:
-                raise OSError(error.errno, os.strerror(error.errno or 0)) from None  # without asyncio's own words
-        except BaseException:
-            sock.close()
-            raise
-        return sock
-
-
-def _numeric(host: str, port: int) -> tuple[int, Any]:
-    """Family and socket address of an IP literal; a name is refused by the system, not looked up."""
-    flags = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
-    family, _, _, _, where = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags)[0]
-    return family, where
 
 
 async def _converse(sock: socket.socket, context: ssl.SSLContext | None, request: bytes) -> bytes:
@@ -241,13 +220,6 @@ def _parse_answer(answer: bytes, method: str) -> tuple[int, bytes]:
         return response.status, response.read()
 
 
-def _verifying(authority: str) -> ssl.SSLContext:
-    context = ssl.create_default_context(cadata=authority)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.verify_flags = ssl.VerifyFlags(context.verify_flags | _NO_CHECK_TIME)
-    return context
-
-
 def _read_registration(url: str, status: int, content: bytes) -> Registration:
     _check(url, status, content)
     try:
@@ -267,7 +239,8 @@ def _check(url: str, status: int, content: bytes) -> None:
         return
     text = _problem(content) or http.client.responses.get(status, "")
     if 400 <= status < 500 and status != http.HTTPStatus.REQUEST_TIMEOUT:
-        raise RegistrationRefused(f"{url} refuses ({status}): {text}", http_status=status)
+        remedy = f"; {_REMEDIES[status]}" if status in _REMEDIES else ""
+        raise RegistrationRefused(f"{url} refuses ({status}): {text}{remedy}", http_status=status)
     raise RegistrarUnreachable(f"{url} cannot do it now ({status}): {text}")
 
 

@@ -60,6 +60,16 @@ class Terminals:
             raise
         return secret
 
+    async def knows(self, address: MailAddress) -> bool:
+        """The chart has it, enrolled or not."""
+        return await self._chart.look_up(address) is not None
+
+    async def undo_add(self, address: MailAddress, *, was_known: bool) -> None:
+        """Forget a terminal that was enrolled just now; what the chart `was_known` to have stays there."""
+        self._accounts.remove_terminal(address)
+        if not was_known:
+            await self._chart.remove(address)
+
     async def rotate(self, address: MailAddress) -> str:
         """Give the terminal a new secret; the old one is worth nothing from now on. Its binding stays."""
         secret = new_secret(address)

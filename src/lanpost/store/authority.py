@@ -144,6 +144,16 @@ class Authority:
         certificate = self._signed(address[:MAX_COMMON_NAME], key, now, ExtendedKeyUsageOID.CLIENT_AUTH, names)
         return _key_pem(key) + certificate.public_bytes(serialization.Encoding.PEM)
 
+    def issue_server(self, hosts: Collection[str], now: datetime) -> bytes:
+        """A key and a certificate for a directory server at these IP literals, PEM, good for a year.
+
+        It does not bear REGISTRAR_NAME: who has it can play that directory, not a registrar.
+        """
+        key = ec.generate_private_key(ec.SECP256R1())
+        names = [x509.IPAddress(ipaddress.ip_address(host)) for host in dict.fromkeys(hosts)]
+        certificate = self._signed("directory server", key, now, ExtendedKeyUsageOID.SERVER_AUTH, names)
+        return _key_pem(key) + certificate.public_bytes(serialization.Encoding.PEM)
+
     def renew(self, names: Names, now: datetime) -> bool:
         """Make a new server certificate where one is due. True: there is one to `load`, made here or elsewhere.
 

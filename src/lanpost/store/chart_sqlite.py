@@ -185,23 +185,17 @@ class SqliteChart:
 
     def unbind(self, address: MailAddress) -> bool:
         """Take the endpoint away and keep the entry. False: none was bound."""
-        with self.transaction():
-            return self._writer.execute(_UNBIND, (self._counted(1), address.key)).rowcount > 0
+        return self._change(_UNBIND, address.key)
 
     def add(self, address: MailAddress) -> bool:
         """Make an address known, without a binding. False: it was already."""
         statement = "INSERT OR IGNORE INTO entry (change, key, local, domain) VALUES (?, ?, ?, ?)"
-        with self.transaction():
-            values = (self._counted(1), address.key, address.local, address.domain)
-            return self._writer.execute(statement, values).rowcount > 0
+        return self._change(statement, address.key, address.local, address.domain)
 
     def describe(self, address: MailAddress, details: Details) -> bool:
         """Replace what the entry says for address books. False: no such address is known."""
         text = json.dumps(details.pairs, ensure_ascii=False) if details else None
-        with self.transaction():
-            values = (text, self._counted(1), address.key)
-            statement = "UPDATE entry SET details = ?, change = ? WHERE key = ?"
-            return self._writer.execute(statement, values).rowcount > 0
+        return self._change("UPDATE entry SET change = ?, details = ? WHERE key = ?", text, address.key)
 
     def remove(self, address: MailAddress) -> bool:
         """Forget an address wholly. False: it was not known."""
@@ -214,6 +208,17 @@ class SqliteChart:
             if not change % REMOVED_TIDIED:
                 self._forget_removed()
         return True
+
+    def _change(self, statement: str, *values: str | None) -> bool:
+        """Write with the next number as the first value. False: there was nothing to change, and no number is used.
+
+        Whoever follows the numbers waits for what bears them.
+        """
+        with self.transaction():
+            if self._writer.execute(statement, (self._counted(1), *values)).rowcount > 0:
+                return True
+            self._counted(-1)
+            return False
 
     def _forget_removed(self) -> None:
         statement = "SELECT change FROM removed ORDER BY change DESC LIMIT 1 OFFSET ?"

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from lanpost.app import certificates, registration
+from lanpost.app import certificates, token_urls
 from lanpost.app.certificates import Certificates, names_of, utc_now
 from lanpost.app.config import parse
-from lanpost.app.registration import enrol, enrol_anew, open_terminals, registrar_urls, rules_of
+from lanpost.app.registration import enrol, enrol_anew, open_terminals, rules_of
 from lanpost.app.settings import Settings
+from lanpost.app.token_urls import registrar_urls
 from lanpost.errors import ConfigurationError, RegistrationRefused
 from lanpost.model.address import MailAddress
 from lanpost.store.authority import CA_LIFETIME
@@ -25,7 +26,7 @@ def settings(folder: Path, text: str = "") -> Settings:
 
 @pytest.fixture
 def two_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (registration, certificates):
+    for module in (token_urls, certificates):
         monkeypatch.setattr(module, "own_addresses", lambda: ("10.0.0.2", "10.1.0.2", "2001:db8::2"))
 
 
@@ -59,7 +60,7 @@ def test_urls_that_no_token_can_name(tmp_path: Path, http: str, said: str) -> No
 
 
 def test_without_a_network_there_is_still_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registration, "own_addresses", tuple)
+    monkeypatch.setattr(token_urls, "own_addresses", tuple)
     assert registrar_urls(settings(tmp_path)) == ("https://127.0.0.1:8025",)
 
 

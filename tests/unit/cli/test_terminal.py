@@ -94,3 +94,20 @@ def test_the_ca_is_shown_and_exported(run: Command) -> None:
     assert shown["pin"] == token["pin"]
     assert run("ca", "export").stdout == Path(shown["file"]).read_text()
     assert shown["pin"] in run("ca", "show").stdout
+
+
+def test_a_token_for_the_directory_is_made_where_there_is_one(run: Command, tmp_path: Path) -> None:
+    with pytest.raises(LanpostError, match=r"ldap\.listen"):
+        run("terminal", "add", "fax1", "--ldap")
+    run.file.write_text('data = "data"\n[ldap]\nlisten = ["10.0.0.2:389"]\n')
+    fields = json.loads(run("terminal", "add", "fax1", "--ldap", "--json").stdout)
+    assert fields["urls"] == ["ldaps://10.0.0.2:389/cn=fax1,ou=chart,dc=office,dc=lan"]
+    assert json.loads(run("terminal", "rotate", "fax1", "--ldap", "--json").stdout)["urls"] == fields["urls"]
+    assert run("terminal", "add", "dhcp", "--ldap", "--speaks-for-others").exit_code == 2
+    pem = tmp_path / "slapd.pem"
+    assert "10.0.0.5" in run("ca", "issue-server", "10.0.0.5", "--out", str(pem)).stdout
+    assert pem.stat().st_mode & 0o777 == 0o600
+    with pytest.raises(LanpostError, match="is there already"):
+        run("ca", "issue-server", "10.0.0.5", "--out", str(pem))
+    with pytest.raises(LanpostError, match="IP addresses"):
+        run("ca", "issue-server", "ldap.office.lan", "--out", str(tmp_path / "other.pem"))

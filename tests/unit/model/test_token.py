@@ -22,6 +22,10 @@ TOKEN = EnrolmentToken(
     "k3_Secret-of-the-terminal.~+/x==",
 )
 
+AUTHORITY = b"a CA certificate, in DER"
+PIN = hashlib.sha256(AUTHORITY).hexdigest()
+LDAP = "ldaps://10.0.0.5:636/cn=fax1,ou=chart,dc=office,dc=lan"
+
 
 def sealed(body: bytes) -> str:
     """A token with a right checksum and any content at all."""
@@ -136,3 +140,31 @@ def test_any_json_is_a_token_or_an_invalid_value(value: Any) -> None:
 def test_deep_nesting_is_refused() -> None:
     with pytest.raises(InvalidValue):
         EnrolmentToken.decode(sealed(b"[" * 5000))
+
+
+@pytest.mark.parametrize("urls", [(LDAP,), ("https://10.0.0.2:8025", LDAP), (LDAP.replace("ldaps", "ldap"),)])
+def test_a_token_for_a_directory_brings_the_authority_to_trust(urls: tuple[str, ...]) -> None:
+    token = EnrolmentToken(urls, PIN, TOKEN.address, TOKEN.secret, AUTHORITY)
+    assert EnrolmentToken.decode(token.encode()) == token
+
+
+def test_a_token_for_a_directory_on_loopback_needs_none() -> None:
+    url = "ldap://127.0.0.1:389/cn=fax1,ou=chart,o=lan"
+    assert EnrolmentToken.decode(fields(urls=[url])).authority == b""
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"urls": [LDAP]}, "holds the CA certificate"),
+        ({"urls": [LDAP.replace("ldaps", "ldap")]}, "holds the CA certificate"),
+        ({"urls": [LDAP], "ca": base64.b64encode(AUTHORITY).decode()}, "not the one that its pin names"),
+        ({"urls": [LDAP], "pin": PIN, "ca": "%%%"}, "does not hold"),
+        ({"urls": [LDAP], "pin": PIN, "ca": 7}, "does not hold"),
+        ({"urls": ["ldaps://10.0.0.5"], "pin": PIN, "ca": base64.b64encode(AUTHORITY).decode()}, "names no entry"),
+        ({"urls": ["ldaps://dir.office.lan/o=x"]}, "host names are not looked up"),
+    ],
+)
+def test_wrong_contents_for_a_directory_are_refused_with_a_reason(changed: dict[str, Any], said: str) -> None:
+    with pytest.raises(InvalidValue, match=said):
+        EnrolmentToken.decode(fields(**changed))

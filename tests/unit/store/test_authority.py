@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from lanpost.errors import StoreError
 from lanpost.model.token import REGISTRAR_NAME
@@ -191,3 +193,16 @@ def test_processes_that_start_at_once_make_one_ca(tmp_path: Path) -> None:
     for process in processes:
         process.join()
     assert found == {Authority.open(tmp_path / "tls", NOW).pin}
+
+
+def test_a_directory_servers_certificate_is_for_its_addresses_and_makes_no_registrar(tmp_path: Path) -> None:
+    authority = Authority.open(tmp_path / "tls", NOW)
+    pem = authority.issue_server(["10.0.0.5", "2001:db8::5", "10.0.0.5"], NOW)
+    certificate = x509.load_pem_x509_certificate(pem)
+    certificate.verify_directly_issued_by(x509.load_pem_x509_certificate(authority.ca_pem))
+    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert [str(each.value) for each in names] == ["10.0.0.5", "2001:db8::5"]
+    usage = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    assert list(usage) == [ExtendedKeyUsageOID.SERVER_AUTH]
+    key = serialization.load_pem_private_key(pem, None)
+    assert key.public_key() == certificate.public_key()

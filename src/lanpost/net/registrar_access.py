@@ -1,0 +1,68 @@
+"""What both ways to a terminal's registrar have in common: whom to trust, and the connection.
+
+Standard library only. No name is ever resolved.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import hashlib
+import os
+import socket
+import ssl
+from typing import Any
+
+CONNECT_SECONDS = 4.0  # a server on the LAN answers in milliseconds; the token may name further addresses
+
+# Dates are not judged: many a terminal has no battery behind its clock and starts in 1970, or on the day its
+# firmware was built. It trusts one authority only, that of its token.
+_NO_CHECK_TIME = 0x200000  # X509_V_FLAG_NO_CHECK_TIME, which the ssl module has no name for
+
+_NO_WAY = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL, errno.ENETDOWN)
+
+
+def verifying(authority: str) -> ssl.SSLContext:
+    """A context that trusts whom this CA certificate (PEM) vouches for, and nobody else."""
+    context = ssl.create_default_context(cadata=authority)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.verify_flags = ssl.VerifyFlags(context.verify_flags | _NO_CHECK_TIME)
+    return context
+
+
+def pin_of(authority: str) -> str:
+    """The pin of a CA certificate (PEM). Raises ValueError for what is none."""
+    return hashlib.sha256(ssl.PEM_cert_to_DER_cert(authority.strip())).hexdigest()
+
+
+def is_want_of_way(error: OSError) -> bool:
+    """It is for want of an address or a route here."""
+    return error.errno in _NO_WAY
+
+
+async def connect_from(source: str, host: str, port: int) -> socket.socket:
+    """A connected socket to an IP literal, from that own address; "": from whichever reaches it. Raises OSError."""
+    family, where = _numeric(host, port)
+    source_family, own = _numeric(source, 0) if source else (family, None)
+    if source_family != family:
+        raise OSError(errno.EADDRNOTAVAIL, f"not to be reached from {source}, of another IP version")
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        if own:
+            sock.bind(own)
+        try:
+            await asyncio.get_running_loop().sock_connect(sock, where)
+        except OSError as error:
+            raise OSError(error.errno, os.strerror(error.errno or 0)) from None  # without asyncio's own words
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _numeric(host: str, port: int) -> tuple[int, Any]:
+    """Family and socket address of an IP literal; a name is refused by the system, not looked up."""
+    flags = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
+    family, _, _, _, where = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags)[0]
+    return family, where
