@@ -138,7 +138,7 @@ class Apache(DocumentServer):
     def __init__(
         self,
         port: int = 0,
-        etag: str = "Digest",
+        etag: str = "MTime Size",
         access: str = "Require all granted",
         more: str = "",
         modules: tuple[str, ...] = (),

@@ -292,7 +292,7 @@ async def test_a_server_without_strong_etags_is_read_and_never_written(
     server = ScriptedServer(page, page, answer("405 Method Not Allowed"), page)
     async with server.running() as url, opened(url) as chart:
         assert await chart.look_up(named("fax1"))
-        with pytest.raises(ChartUnavailable, match=f"{said}.*FileETag Digest"):
+        with pytest.raises(ChartUnavailable, match=f"{said} .*DAVLockDB"):
             await chart.bind(bound("fax2"))
     assert not [head for head in server.asked if head.startswith("PUT")]
 
@@ -316,9 +316,11 @@ async def test_a_server_without_locks_is_written_with_preconditions_and_again_wh
 
 
 @pytest.mark.peer
-async def test_apache_as_it_is_set_up_by_default_is_written_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It gives a weak ETag in a document's first second."""
-    with a_running(lambda: Apache(etag="MTime Size")) as apache:
+@pytest.mark.parametrize("locks", ["", "<LimitExcept GET PUT>\nRequire all denied\n</LimitExcept>"])
+@pytest.mark.parametrize("etag", ["MTime Size", "Digest"])
+async def test_apache_is_written_with_every_kind_of_etag_and_without_locks(etag: str, locks: str) -> None:
+    """That of its default is weak in a document's first second."""
+    with a_running(lambda: Apache(etag=etag, access=f"Require all granted\n{locks}")) as apache:
         async with opened(apache.url) as chart:
             for number in range(3):
                 await chart.bind(bound(f"fax{number}"))
