@@ -66,6 +66,7 @@ class DocumentServer:
         for path in (self.root, folder / "run"):
             path.mkdir(parents=True, exist_ok=True)
             path.chmod(0o777)
+        self.https = False
         self.process: subprocess.Popen[bytes] | None = None
 
     def command(self) -> list[str]:
@@ -92,8 +93,10 @@ class DocumentServer:
         while True:
             connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
             try:
-                connection.request("OPTIONS", "/")
-                connection.getresponse().read()
+                connection.connect()
+                if not self.https:
+                    connection.request("OPTIONS", "/")
+                    connection.getresponse().read()
                 return
             except OSError:
                 assert self.process.poll() is None, self.process.stderr and self.process.stderr.read().decode()
@@ -135,15 +138,17 @@ class Apache(DocumentServer):
     def __init__(
         self,
         port: int = 0,
-        etag: str = "Digest",
+        etag: str = "MTime Size",
         access: str = "Require all granted",
         more: str = "",
         modules: tuple[str, ...] = (),
+        https: bool = False,
     ) -> None:
         folder = Path(tempfile.mkdtemp(prefix="lanpost-apache-"))
         folder.chmod(0o755)
         super().__init__(folder, port)
         self.configuration = {"etag": etag, "access": access, "more": more}
+        self.https = https
         self.modules = ("mpm_event", "authz_core", "dav", "dav_fs", *modules)
 
     def __exit__(self, *_: object) -> None:

@@ -16,8 +16,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Self, TextIO
 
-from lanpost.content import chart_csv, chart_json
+from lanpost.content import chart_csv, chart_json, chart_xml
 from lanpost.content.chart_record import BadRecord, EntryWriter
+from lanpost.content.chart_xml_text import XmlWriter
 from lanpost.errors import ConfigurationError, InvalidValue
 from lanpost.model.address import MailAddress
 from lanpost.model.binding import Binding, Entry
@@ -26,7 +27,7 @@ from lanpost.store.chart_staging import ChartStaging
 from lanpost.store.files import store_error
 
 MAX_BAD_KEPT = 100  # bad records whose text is kept; the rest are counted
-ADD_GROUP = 1_000  # known terminals without a binding, added side by side
+ADD_GROUP = 1_000  # known terminals without a binding, and details, written side by side
 PROGRESS_LINES = 5_000
 
 Read = Callable[[Iterable[str], str, datetime], Iterator[Entry | BadRecord]]
@@ -43,6 +44,7 @@ class Form:
 FORMS = {
     "csv": Form(chart_csv.read, chart_csv.CsvWriter),
     "json": Form(chart_json.read, chart_json.JsonWriter),
+    "xml": Form(chart_xml.read, XmlWriter),
 }
 
 
@@ -108,11 +110,15 @@ class ChartFile:
         """What it found without a binding."""
         return self._staging.unbound()
 
+    def described(self) -> Iterator[Entry]:
+        """What it found with details."""
+        return self._staging.described()
+
 
 async def import_file(chart: Chart, file: ChartFile, survey: Survey, progress: Callable[[int], object]) -> None:
     """Put the file's good entries into the chart. What fails half way is made good by doing it again.
 
-    `progress` is told how many bindings are in.
+    Details that the chart has stay where the file gives none. `progress` is told how many bindings are in.
     """
     if survey.bound:
         await chart.bind_many(file.bindings(), progress)
@@ -120,6 +126,11 @@ async def import_file(chart: Chart, file: ChartFile, survey: Survey, progress: C
         addresses = file.unbound()
         while group := list(islice(addresses, ADD_GROUP)):
             await asyncio.gather(*map(chart.add, group))
+    entries = file.described()
+    while described := list(islice(entries, ADD_GROUP)):
+        # Of an address named twice the last word must come last.
+        last = {entry.address.key: entry for entry in described}
+        await asyncio.gather(*(chart.describe(entry.address, entry.details) for entry in last.values()))
 
 
 async def export(chart: Chart, form: Form, write: Callable[[str], object]) -> int:

@@ -88,3 +88,12 @@ def open_chart(settings: Settings) -> Chart:
         raise ConfigurationError(f"{settings.file or 'built-in settings'}: {problem}")
     scheme, _, rest = settings.chart.url.partition(":")
     return KINDS[scheme.lower()].open(settings, rest)
+
+
+def missing_file(settings: Settings) -> Path | None:
+    """The file of `chart.url` where it is one that does not exist yet: opening would make it."""
+    scheme, _, rest = settings.chart.url.partition(":")
+    if scheme.lower() not in ("sqlite", "xml"):
+        return None
+    file = settings.data / Path(_path(rest))
+    return None if file.exists() else file

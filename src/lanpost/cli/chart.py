@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 
 import click
 
-from lanpost.app import chart_files
-from lanpost.app.charts import open_chart
+from lanpost.app import chart_copy, chart_files
+from lanpost.app.charts import missing_file, open_chart
 from lanpost.app.inquiry import refuse_mailbox
 from lanpost.app.settings import Settings
-from lanpost.cli.options import with_json, with_settings
+from lanpost.cli.options import Function, with_json, with_settings
 from lanpost.errors import InvalidValue, LanpostError
 from lanpost.model.address import MailAddress
 from lanpost.model.binding import Binding, Entry
@@ -123,7 +123,7 @@ async def _remove(settings: Settings, address: MailAddress) -> None:
     click.echo(f"{address} is forgotten")
 
 
-@chart.command("import", short_help="Bind what a CSV or JSON file lists.")
+@chart.command("import", short_help="Bind what a CSV, JSON or XML file lists.")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, allow_dash=True))
 @with_format
 @click.option("--skip-bad", is_flag=True, help="Import the good lines of a file that has bad ones.")
@@ -131,8 +131,9 @@ async def _remove(settings: Settings, address: MailAddress) -> None:
 def import_(settings: Settings, file: str, form: str | None, skip_bad: bool) -> None:
     """Bind what FILE lists ("-": standard input), in place of what the chart says of those addresses.
 
-    CSV with a header line `address,endpoint`, or JSON; both may name updated, expires, source and owner too.
-    A line without an endpoint makes its address known. Doing it again does no harm.
+    CSV with a header line `address,endpoint`, JSON, or XML as docs/chart-xml.md tells; all may name updated,
+    expires, source, owner and details for address books too. An entry without an endpoint makes its address known.
+    Doing it again does no harm.
     """
     chosen = chart_files.form_of(file, form)
     with (
@@ -176,12 +177,79 @@ def _progress(label: str, length: int) -> Iterator[Callable[[int], object]]:
         bar.update(length - bar.pos)
 
 
-@chart.command(short_help="Write all entries to a CSV or JSON file.")
+def _with_credentials(side: str) -> Callable[[Function], Function]:
+    """Gives a command `--SIDE-user`, `--SIDE-password-file` and `--SIDE-bind-dn`."""
+
+    def decorate(function: Function) -> Function:
+        for name, text in (
+            ("bind-dn", "for a directory"),
+            ("password-file", "its password"),
+            ("user", "for a document server"),
+        ):
+            help_text = f"Log in there, {text}; else as [chart] says, if it is that chart."
+            function = click.option(f"--{side}-{name}", default="", metavar="TEXT", help=help_text)(function)
+        return function
+
+    return decorate
+
+
+@chart.command(short_help="Copy a whole chart into another.")
+@click.argument("source", metavar="FROM")
+@click.argument("target", metavar="TO")
+@click.option("--prune", is_flag=True, help="Remove the entries that only TO has.")
+@_with_credentials("from")
+@_with_credentials("to")
+@with_settings
+def copy(settings: Settings, source: str, target: str, prune: bool, **credentials: str) -> None:
+    """Put every entry of the chart FROM into the chart TO; both are written as `chart.url`.
+
+    Bindings, details and known terminals go along, as they are. Entries that only TO has stay, unless --prune is
+    said. Doing it again does no harm. What TO does not hold as it is in FROM is named, and the status is 1 then.
+    """
+    from_settings = chart_copy.settings_for(settings, source, _of_side("from", credentials))
+    to_settings = chart_copy.settings_for(settings, target, _of_side("to", credentials))
+    if from_settings.chart.url == to_settings.chart.url:
+        raise LanpostError(f"{source} is both FROM and TO; name two charts")
+    if missing := missing_file(from_settings):
+        raise LanpostError(f"{missing}: there is no such chart; look at FROM")
+    copied = asyncio.run(_copy(from_settings, to_settings, prune))
+    removed = f", {copied.removed} removed" if prune else ""
+    click.echo(
+        f"{copied.entries} entries: {copied.written} written, {copied.entries - copied.written} left{removed}"
+    )
+    if stayed := copied.only_in_target - copied.removed:
+        click.echo(f"{stayed} entries that only {target} has stay there; --prune removes them")
+    if copied.lost:
+        for address, why in copied.losses:
+            click.echo(f"{address}: {why}", err=True)
+        raise LanpostError(
+            f"{copied.lost} entries are not in {target} as they are in {source}; they are named above"
+        )
+
+
+def _of_side(side: str, credentials: Mapping[str, str]) -> dict[str, str]:
+    prefix = f"{side}_"
+    return {
+        name.removeprefix(prefix): text for name, text in credentials.items() if name.startswith(prefix) and text
+    }
+
+
+async def _copy(from_settings: Settings, to_settings: Settings, prune: bool) -> chart_copy.Copied:
+    async with opened(from_settings) as source, opened(to_settings) as target:
+        length = 0
+        if sys.stderr.isatty():
+            async for _ in source.entries():
+                length += 1
+        with _progress("Copying", length) as progress:
+            return await chart_copy.copy(source, target, progress, prune=prune)
+
+
+@chart.command(short_help="Write all entries to a CSV, JSON or XML file.")
 @click.argument("file", type=click.Path(dir_okay=False, allow_dash=True))
 @with_format
 @with_settings
 def export(settings: Settings, file: str, form: str | None) -> None:
-    """Write all entries to FILE ("-": standard output), as CSV or JSON."""
+    """Write all entries to FILE ("-": standard output), as CSV, JSON or XML."""
     chosen = chart_files.form_of(file, form)
     if file == "-":
         asyncio.run(_export(settings, chosen, sys.stdout.write))

@@ -1,6 +1,7 @@
 """The chart as JSON: an array of objects `{"address": ..., "endpoint": ...}`, one a line as we write it.
 
-`updated`, `expires`, `source` and `owner` as in the CSV form, null for what an entry lacks; others are ignored.
+`updated`, `expires`, `source` and `owner` as in the CSV form, null for what an entry lacks; details by their names
+(`"o": "Acme"`, or a list where there are several), left out where there are none; others are ignored.
 Files of one object a line are read as they come, JSON Lines included; others as a whole, up to MAX_DOCUMENT.
 """
 
@@ -12,8 +13,9 @@ from datetime import datetime
 from itertools import chain
 
 from lanpost.content.chart_record import COLUMNS, BadRecord, entry_of, texts_of
-from lanpost.errors import InvalidValue
+from lanpost.errors import InvalidDetails, InvalidValue
 from lanpost.model.binding import Entry
+from lanpost.model.details import DETAIL_NAMES, NO_DETAILS, Details
 
 MAX_DOCUMENT = 64 * 2**20  # characters; some 300,000 entries
 
@@ -39,9 +41,13 @@ def read(lines: Iterable[str], default_domain: str, now: datetime) -> Iterator[E
         yield _entry(value, place, default_domain, now)
 
 
-def json_of(entry: Entry) -> dict[str, str | None]:
+def json_of(entry: Entry) -> dict[str, str | list[str] | None]:
     """The object for an entry, for whatever prints JSON."""
-    return {name: text or None for name, text in texts_of(entry).items()}
+    told: dict[str, str | list[str] | None] = {name: text or None for name, text in texts_of(entry).items()}
+    for name in DETAIL_NAMES if entry.details else ():
+        if values := entry.details.values(name):
+            told[name] = values[0] if len(values) == 1 else list(values)
+    return told
 
 
 class JsonWriter:
@@ -95,6 +101,18 @@ def _entry(value: object, place: str, default_domain: str, now: datetime) -> Ent
     if wrong := [name for name, text in texts.items() if not isinstance(text, str)]:
         return BadRecord(place, f"{wrong[0]} is {str(texts[wrong[0]])[:40]}; write a text in quotes")
     try:
-        return entry_of(texts, default_domain, now)
+        return entry_of(texts, default_domain, now, _details(value))
     except InvalidValue as error:
         return BadRecord(place, str(error))
+
+
+def _details(record: dict[str, object]) -> Details:
+    pairs = []
+    for name in DETAIL_NAMES:
+        told = record.get(name)
+        values = told if isinstance(told, list) else [] if told is None else [told]
+        for value in values:
+            if not isinstance(value, str):
+                raise InvalidDetails(f"{name} is {str(value)[:40]}; write a text in quotes, or a list of texts")
+            pairs.append((name, value))
+    return Details.of(pairs) if pairs else NO_DETAILS

@@ -10,6 +10,7 @@ from typing import Protocol
 from lanpost.errors import InvalidBinding
 from lanpost.model.address import MailAddress
 from lanpost.model.binding import Binding, Entry, Source
+from lanpost.model.details import NO_DETAILS, Details
 from lanpost.model.endpoint import Endpoint
 
 COLUMNS = ("address", "endpoint", "updated", "expires", "source", "owner")
@@ -47,7 +48,7 @@ def texts_of(entry: Entry) -> dict[str, str]:
     return texts
 
 
-def entry_of(texts: Mapping[str, str], default_domain: str, now: datetime) -> Entry:
+def entry_of(texts: Mapping[str, str], default_domain: str, now: datetime, details: Details = NO_DETAILS) -> Entry:
     """The entry that such columns mean. No endpoint: a known terminal without a binding.
 
     What is left out is what an administrator's hand would have made of it: updated now, never to expire.
@@ -56,7 +57,7 @@ def entry_of(texts: Mapping[str, str], default_domain: str, now: datetime) -> En
     address = MailAddress.parse(texts.get("address", "").strip(), default_domain)
     endpoint = texts.get("endpoint", "").strip()
     if not endpoint:
-        return Entry(address)
+        return Entry(address, None, details)
     owner = texts.get("owner", "").strip()
     if not owner.isprintable():
         raise InvalidBinding(f"owner is {owner[:40]!r}; write the address of an account, or leave it empty")
@@ -69,7 +70,7 @@ def entry_of(texts: Mapping[str, str], default_domain: str, now: datetime) -> En
         _source(texts.get("source", "").strip()),
         owner,
     )
-    return Entry(address, binding)
+    return Entry(address, binding, details)
 
 
 def time_text(time: datetime) -> str:

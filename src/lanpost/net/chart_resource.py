@@ -18,7 +18,7 @@ from lanpost.net.http_client import Answer, HttpClient, Server
 
 LOCK_SECONDS = 15  # after which the server takes back the lock of one who is gone
 LOCK_PAUSES = (0.01, 0.06)  # seconds between tries to get it, by chance
-STRONG_SECONDS = 1.5  # Apache gives a weak ETag in the first second of a document, as it was set up by default
+STRONG_SECONDS = 1.5  # Apache gives a weak ETag in the first second of a document
 STRONG_PAUSE = 0.25
 
 _LOCK = (
@@ -80,13 +80,18 @@ class ChartResource:
         return Stored(True, answer.body, answer.headers.get("etag", ""), modified)
 
     async def put(self, body: bytes, former: Stored, token: str) -> Stored | None:
-        """Put it in place of `former`, and of nothing else; None: something else is there."""
+        """Put it in place of `former`, and of nothing else; None: something else is there.
+
+        Without a lock only a strong ETag tells (RFC 9110 §13.1.1); under ours it is a second safeguard.
+        """
         headers = {"Content-Type": "application/xml"}
         if former.exists:
-            former = await self._strong(former)
-            if not former.is_strong:
-                return None
-            headers["If-Match"] = former.etag
+            if not (token or former.is_strong):
+                former = await self._strong(former)
+                if not former.is_strong:
+                    return None
+            if former.is_strong:
+                headers["If-Match"] = former.etag
         else:
             headers["If-None-Match"] = "*"
         if token:
@@ -134,9 +139,9 @@ class ChartResource:
         while not former.is_strong:
             if not former.etag or waited >= STRONG_SECONDS:
                 raise ChartUnavailable(
-                    f"{self._url} has {'only a weak' if former.etag else 'no'} ETag, and without a strong one two"
-                    " mail servers would overwrite each other's changes: nothing is written; in Apache set"
-                    " `FileETag Digest`"
+                    f"{self._url} has {'only a weak' if former.etag else 'no'} ETag and takes no LOCK: two mail"
+                    " servers would overwrite each other's changes, so nothing is written; take a server that can"
+                    " lock (in Apache set `DAVLockDB`)"
                 )
             await asyncio.sleep(STRONG_PAUSE)
             waited += STRONG_PAUSE

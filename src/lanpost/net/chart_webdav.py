@@ -213,12 +213,9 @@ class WebdavChart:
         self._asking, self._asking_next = self._asking_next, None
         async with self._turn:
             await self._fetch()
-            if self._stored and not self._stored.exists:
-                made = await self._resource.put(text_of([]), self._stored, "")
-                if made:
-                    self._stored = made
-                else:
-                    await self._fetch()
+            missing = self._stored is not None and not self._stored.exists
+        if missing:
+            await self._commit([])
 
     async def _fetch(self, *, locked: bool = False) -> None:
         """Bring the document up to date. `locked`: it is ours alone, and read without relying on its ETag."""
@@ -229,7 +226,7 @@ class WebdavChart:
                 return
             try:
                 if not (self._stored and stored.exists and stored.body == self._stored.body):
-                    await self._adopt(stored, may_be_empty=locked)
+                    await self._adopt(stored)
                     if self._stored is None:
                         self._began = self._document.last_change
                 self._stored = stored
@@ -240,14 +237,13 @@ class WebdavChart:
                     raise ChartUnavailable(f"{self._resource}, {error}") from None
                 await asyncio.sleep(random.uniform(*PAUSES) / 2)  # noqa: S311
 
-    async def _adopt(self, stored: Stored, *, may_be_empty: bool) -> None:
-        known = self._stored is not None and bool(self._stored.body)
+    async def _adopt(self, stored: Stored) -> None:
         if not stored.exists:
-            if known:
+            if self._stored and self._stored.exists:
                 raise ChartUnavailable(f"{self._resource} is gone; put it back, or start anew with an empty chart")
             self._document.adopt({})
-        elif not stored.body and may_be_empty and not known:
-            self._document.adopt({})  # our lock has made it (RFC 4918 §7.3)
+        elif not stored.body and self._stored and not self._stored.exists:
+            pass  # somebody's lock has made it of nothing (RFC 4918 §7.3): the document is about to come
         else:
             now = stored.modified or datetime.now(UTC)
             read = self._document.reading(stored.body, self._default_domain, now)
@@ -304,37 +300,34 @@ class WebdavChart:
 
     async def _commit(self, group: Sequence[_Write]) -> None:
         for _ in range(TRIES):
+            async with self._turn:
+                await self._fetch()  # a lock upon what is gone would make an empty document
             # A lock for each try: of two that are asked for at once mod_dav grants both, and knows one of them.
             token = await self._resource.lock()
             try:
                 async with self._turn:
-                    if await self._put(group, token):
-                        return
+                    results = await self._put(group, token)
             finally:
                 if token:
                     await asyncio.shield(self._resource.unlock(token))
+            if results is not None:
+                _settle(group, results)
+                return
             await asyncio.sleep(random.uniform(*PAUSES))  # noqa: S311
         raise ChartUnavailable(f"{self._resource}: others came before us {TRIES} times; try again")
 
-    async def _put(self, group: Sequence[_Write], token: str) -> bool:
-        """Apply the group to the newest document and put that. False: somebody else has come before."""
+    async def _put(self, group: Sequence[_Write], token: str) -> Sequence[object] | None:
+        """Apply the group to the newest document and put that. None: somebody else has come before."""
         await self._fetch(locked=bool(token))
         draft, results = _applied(group, self._document)
-        if draft.changed:
-            assert self._stored
-            body = text_of(self._document.lines(draft))
-            stored = await self._resource.put(body, self._stored, token)
+        assert self._stored
+        if draft.changed or not self._stored.body:
+            stored = await self._resource.put(text_of(self._document.lines(draft)), self._stored, token)
             if stored is None:
-                return False
+                return None
             self._document.take(draft)
             self._stored = stored
-        for write, result in zip(group, results, strict=True):
-            if not write.done.done():
-                if isinstance(result, Exception):
-                    write.done.set_exception(result)
-                else:
-                    write.done.set_result(result)
-        return True
+        return results
 
     def _tell_watchers(self) -> None:
         told, self._changed = self._changed, asyncio.Event()
@@ -364,6 +357,16 @@ def _applied(group: Sequence[_Write], document: ChartDocument) -> tuple[Draft, S
                 break
         else:
             return draft, results
+
+
+def _settle(group: Iterable[_Write], results: Sequence[object]) -> None:
+    for write, result in zip(group, results, strict=True):
+        if write.done.done():
+            continue
+        if isinstance(result, Exception):
+            write.done.set_exception(result)
+        else:
+            write.done.set_result(result)
 
 
 def _fail(group: Iterable[_Write], error: Exception) -> None:

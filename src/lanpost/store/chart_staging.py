@@ -23,7 +23,7 @@ CACHE = 16 * 2**20  # octets in memory before the disk is used; an ordinary offi
 _PLACE = Path("temporary files")  # for error messages; SQLite takes SQLITE_TMPDIR, else /var/tmp
 _PUT = f"INSERT INTO entry ({COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?)"  # noqa: S608
 # By rowid too: where a file names an address twice, what it says last comes last.
-_SORTED = f"SELECT {COLUMNS} FROM entry WHERE host IS {{}} ORDER BY key, rowid"  # noqa: S608
+_SORTED = f"SELECT {COLUMNS} FROM entry WHERE {{}} ORDER BY key, rowid"  # noqa: S608
 
 
 class ChartStaging:
@@ -48,11 +48,15 @@ class ChartStaging:
 
     def bindings(self) -> Iterator[Binding]:
         """What was put with a binding."""
-        return (entry.binding for entry in self._sorted("NOT NULL") if entry.binding)
+        return (entry.binding for entry in self._sorted("host IS NOT NULL") if entry.binding)
 
     def unbound(self) -> Iterator[MailAddress]:
         """What was put without one."""
-        return (entry.address for entry in self._sorted("NULL"))
+        return (entry.address for entry in self._sorted("host IS NULL"))
+
+    def described(self) -> Iterator[Entry]:
+        """What was put with details."""
+        return self._sorted("details IS NOT NULL")
 
     def close(self) -> None:
         """Give the disk space back. Idempotent."""
@@ -65,10 +69,10 @@ class ChartStaging:
             raise sqlite_error(error, _PLACE) from error
         self._waiting.clear()
 
-    def _sorted(self, host: str) -> Iterator[Entry]:
+    def _sorted(self, where: str) -> Iterator[Entry]:
         self._write()
         try:
-            rows = self._database.execute(_SORTED.format(host))
+            rows = self._database.execute(_SORTED.format(where))
             while batch := rows.fetchmany(BATCH):
                 yield from map(entry_of, batch)
         except sqlite3.Error as error:

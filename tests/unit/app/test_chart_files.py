@@ -24,6 +24,7 @@ NOW = datetime(2026, 11, 23, 20, 15, tzinfo=UTC)
     [
         ("a.csv", None, "csv"),
         ("a.JSON", None, "json"),
+        ("a.xml", None, "xml"),
         ("-", None, "csv"),
         ("-", "json", "json"),
         ("a", "csv", "csv"),
@@ -34,7 +35,7 @@ def test_the_form_is_the_one_asked_for_or_that_of_the_ending(name: str, given: s
 
 
 def test_an_unknown_ending_is_refused_with_what_to_say() -> None:
-    with pytest.raises(ConfigurationError, match="--format csv or json"):
+    with pytest.raises(ConfigurationError, match="--format csv or json or xml"):
         form_of("chart.xlsx")
 
 

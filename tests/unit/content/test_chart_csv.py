@@ -1,17 +1,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lanpost.content.chart_csv import CsvWriter, read
+from lanpost.content.chart_csv import CsvWriter, cell_of, read, values_of
 from lanpost.content.chart_record import BadRecord
 from lanpost.errors import InvalidValue
 from lanpost.model.address import MailAddress
 from lanpost.model.binding import Binding, Entry
+from lanpost.model.details import Details
 from lanpost.model.endpoint import Endpoint
 
 NOW = datetime(2026, 11, 23, 20, 15, tzinfo=UTC)
@@ -88,10 +90,34 @@ def test_any_text_gives_entries_or_says_why_not(text: str) -> None:
     assert all(isinstance(item, Entry | BadRecord) for item in found)
 
 
+VALUES = st.text(st.sampled_from("a|\\, é")).filter(str.strip)
+
+
+@given(st.lists(VALUES, min_size=1))
+def test_several_values_of_a_detail_share_a_cell(values: list[str]) -> None:
+    assert values_of(cell_of(values)) == values
+
+
+def test_a_cell_may_hold_one_value_several_or_none() -> None:
+    found = entries('address,endpoint,O,displayName\nfax1,,"a|b\\|c\\\\",Fax\nfax2,, ,\nfax3,,a||b,\n')
+    assert found[0] == Entry(
+        MailAddress.parse("fax1@office.lan"),
+        None,
+        Details.of([("o", "a"), ("o", "b|c\\"), ("displayName", "Fax")]),
+    )
+    assert found[1] == Entry(MailAddress.parse("fax2@office.lan"))
+    assert isinstance(found[2], BadRecord)
+    assert "o is ''" in found[2].reason
+
+
 def test_what_is_written_is_read_again() -> None:
     written: list[str] = []
     writer = CsvWriter(written.append)
-    chart = [bound('"a, b\\"c"@büro.lan', "[fe80::7%eth0]:25"), Entry(MailAddress.parse("known@office.lan"))]
+    details = Details.of([("o", "Acme | Söhne"), ("o", 'a "b"'), ("l", "\\")])
+    chart = [
+        replace(bound('"a, b\\"c"@büro.lan', "[fe80::7%eth0]:25"), details=details),
+        Entry(MailAddress.parse("known@office.lan")),
+    ]
     for entry in chart:
         writer.put(entry)
     writer.end()

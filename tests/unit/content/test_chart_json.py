@@ -14,6 +14,7 @@ from lanpost.content.chart_record import BadRecord
 from lanpost.errors import InvalidValue
 from lanpost.model.address import MailAddress
 from lanpost.model.binding import Binding, Entry
+from lanpost.model.details import Details
 from lanpost.model.endpoint import Endpoint
 
 NOW = datetime(2026, 11, 23, 20, 15, tzinfo=UTC)
@@ -102,3 +103,12 @@ def test_what_an_entry_lacks_is_null() -> None:
         "source": None,
         "owner": None,
     }
+
+
+def test_details_stand_under_their_names() -> None:
+    details = Details.of([("o", "b"), ("o", "a"), ("l", "Room 3")])
+    told = json_of(Entry(FAX1, None, details))
+    assert (told["o"], told["l"]) == (["a", "b"], "Room 3")
+    assert entries(json.dumps(told)) == [Entry(FAX1, None, details)]
+    (bad,) = entries('{"address": "fax1", "o": ["a", 7]}')
+    assert "o is 7; write a text in quotes, or a list of texts" in str(bad)
