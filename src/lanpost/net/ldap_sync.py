@@ -109,19 +109,24 @@ class _Consumer:
         self._generation = generation
         self._clock = clock
         self._waiting: list[bytes] = []
+        self._told: set[str] | None = None  # keys of what it has; None: it came with a copy, of who knows what
 
     def cookie(self, number: int) -> bytes:
         return f"{self._generation}:{number}".encode()
 
     async def all(self) -> None:
         """Everything that matches."""
+        self._told = set()
         async for node in self._search.looked_at():
             if node is not None and self._search.matches(node):
                 await self._put(node, node.entry.address.key if isinstance(node, ChartNode) else node.name.lower())
         await self.flush()
 
     async def changed(self, change: Change) -> None:
-        """One entry as it has become: told, or told to be gone where it no longer matches."""
+        """One entry as it has become: told, or told to be gone where it no longer matches.
+
+        Nothing is told of what the consumer never had: python-ldap's stumbles over that.
+        """
         if not self._search.reaches(change.address):
             return
         key = change.address.key
@@ -131,7 +136,9 @@ class _Consumer:
             if self._search.matches(node):
                 await self._put(node, key, cookie)
                 return
-        await self._add(SearchEntry(self._tree.entry_name(change.address), ()), SyncStateKind.DELETE, key, cookie)
+        if self._told is None or key in self._told:
+            gone = SearchEntry(self._tree.entry_name(change.address), ())
+            await self._add(gone, SyncStateKind.DELETE, key, cookie)
 
     async def _put(self, node: Node, key: str, cookie: bytes | None = None) -> None:
         # "add" whether it is new there or not: the consumer replaces what has that UUID.
@@ -141,6 +148,8 @@ class _Consumer:
     async def _add(self, entry: SearchEntry, kind: SyncStateKind, key: str, cookie: bytes | None) -> None:
         state = SyncState(kind, uuid_of(key).bytes, cookie)
         control = Control(SYNC_STATE_OID, value=state.encode())
+        if self._told is not None:
+            (self._told.discard if kind is SyncStateKind.DELETE else self._told.add)(key)
         self._waiting.append(encode_operation(self._answers.message.id, entry, [control]))
         if len(self._waiting) >= BATCH:
             await self.flush()
