@@ -13,7 +13,7 @@ from lanpost.service.ports import Chart
 
 log = structlog.get_logger()
 
-PAUSES = (1.0, 2.0, 5.0, 10.0, 30.0)  # seconds between tries to watch a chart that cannot be asked
+PAUSES = (1.0, 2.0, 5.0)  # seconds between tries to watch a chart that cannot be asked: mail waits for it
 
 
 async def watch_registrations(
@@ -31,7 +31,8 @@ async def watch_registrations(
                 failures = 0
                 registered(address)
         except ChartUnavailable as error:
-            log.warning("chart cannot be watched", why=str(error))
+            if not failures:  # said once
+                log.warning("chart cannot be watched", why=str(error))
         except Exception:
             log.exception("chart cannot be watched")  # mail still flows, in time though not at once
         await asyncio.sleep(PAUSES[min(failures, len(PAUSES) - 1)])

@@ -13,6 +13,7 @@ from itertools import count
 from lanpost.model.address import MailAddress
 from lanpost.model.envelope import Recipient
 from lanpost.model.queued import QueuedMail, QueuedRecipient, Waiting
+from lanpost.model.reply import UNANSWERED
 
 NOW = 0.0  # due at once
 
@@ -134,9 +135,9 @@ class WaitingMail:
         return busy
 
     def wake_held(self) -> None:
-        """Registrations may have been missed: everything held is looked at once."""
+        """The chart may be back, or registrations have been missed: all that waits for either is looked at once."""
         for entry in self:
-            held = [slot for slot in entry.slots.values() if slot.queued.waiting is Waiting.HELD and not slot.busy]
+            held = [slot for slot in entry.slots.values() if _waits_for_chart(slot.queued) and not slot.busy]
             for slot in held:
                 slot.due = NOW
             if held:
@@ -176,3 +177,7 @@ class WaitingMail:
         if due < entry.scheduled:
             entry.scheduled = due
             heapq.heappush(self._heap, (due, next(self._order), entry))
+
+
+def _waits_for_chart(queued: QueuedRecipient) -> bool:
+    return queued.waiting is Waiting.HELD or queued.last_reply == str(UNANSWERED)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from lanpost.model.address import MailAddress
 from lanpost.model.envelope import Envelope, Recipient
 from lanpost.model.queued import QueuedMail, QueuedRecipient, Waiting
+from lanpost.model.reply import UNANSWERED
 from lanpost.service.waiting import Entry, Slot, WaitingMail
 
 
@@ -57,6 +58,15 @@ def test_mail_found_at_the_start_keeps_its_time_until_held_mail_is_looked_at() -
     assert taken(waiting, 1.0) == [("held", ["b"])]
     assert waiting.next_due() == 50
     assert taken(waiting, 50.0) == [("later", ["a"])]
+
+
+def test_what_the_chart_could_not_answer_is_due_when_it_may_be_back() -> None:
+    waiting = WaitingMail()
+    unanswered = mail("unanswered", "a", due=50)
+    recipients = tuple(replace(each, last_reply=str(UNANSWERED)) for each in unanswered.recipients)
+    waiting.add(replace(unanswered, recipients=recipients), fresh=False)
+    waiting.wake_held()
+    assert taken(waiting, 1.0) == [("unanswered", ["a"])]
 
 
 def test_a_registration_makes_mail_due_and_is_remembered_by_who_is_busy() -> None:
