@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from bench import latency, memory, throughput
-from bench.lanpost_server import Lanpost, LanpostSpool
+from bench.lanpost_server import Lanpost, LanpostSlapd, LanpostSpool
 from bench.machine import Machine, filesystem
 from bench.nginx import Nginx
 from bench.postfix import Postfix
@@ -21,12 +21,15 @@ from bench.processes import BenchError, free_port, program
 from bench.report import Report
 from bench.target import Raw, Stage, Target
 
-TARGETS: dict[str, type[Target]] = {kind.name: kind for kind in (Raw, Nginx, Postfix, Lanpost, LanpostSpool)}
+TARGETS: dict[str, type[Target]] = {
+    kind.name: kind for kind in (Raw, Nginx, Postfix, Lanpost, LanpostSlapd, LanpostSpool)
+}
 SIDE_BY_SIDE = ("throughput", "latency", "memory")
 PARTS = {
     "chart": "bench.chart",
     "spool": "bench.spool",
     "ldap-codec": "bench.ldap_codec",
+    "directory": "bench.directory",
 }  # each with a main() of its own
 
 

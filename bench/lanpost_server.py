@@ -6,9 +6,11 @@ import importlib.util
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 from bench.processes import await_banner, free_port, run, stop
+from bench.slapd_instance import SlapdInstance
 from bench.target import DOMAIN, START_SECONDS, Stage, Target
 
 SOURCE = Path(__file__).resolve().parent.parent / "src"
@@ -53,13 +55,18 @@ class Lanpost(Target):
                 pop3_port=free_port(),
                 cut_through=str(self.cut_through).lower(),
                 sink_port=stage.sink_port,
-            ),
+            )
+            + self.settings(),
             "utf-8",
         )
         chart = self.folder / "chart.csv"
         rows = "".join(f"{name},{stage.endpoint}\n" for name in stage.addresses())
         chart.write_text("address,endpoint\n" + rows, "utf-8")
         run([*self._command, "chart", "import", chart, "--config", self._file], env=self._environment)
+
+    def settings(self) -> str:
+        """More of lanpost.toml, for those who do not want the defaults."""
+        return ""
 
     @staticmethod
     def lacks() -> str:
@@ -84,6 +91,41 @@ class Lanpost(Target):
 
     def roots(self) -> list[int]:
         return [self._process.pid] if self._process else []
+
+
+class LanpostSlapd(Lanpost):
+    """The same with the chart in OpenLDAP, as deploy/openldap has it: every mail's inquiry is a search there."""
+
+    name = "lanpost-slapd"
+
+    def __init__(self, stage: Stage) -> None:
+        # Its socket's path must be short, which that of a benchmark's folder need not be.
+        self._directory = SlapdInstance(Path(tempfile.mkdtemp(prefix="lanpost-bench-")))
+        self._directory.start()
+        super().__init__(stage)
+        self._directory.stop()
+
+    def settings(self) -> str:
+        (self.folder / "password").write_text(self._directory.password, "ascii")
+        return (
+            f'[chart]\nurl = "{self._directory.url}/{self._directory.base}"\n'
+            f'bind_dn = "{self._directory.bind_dn}"\npassword_file = "password"\n'
+        )
+
+    @staticmethod
+    def lacks() -> str:
+        return Lanpost.lacks() or SlapdInstance.lacks()
+
+    def start(self) -> None:
+        self._directory.start()
+        super().start()
+
+    def stop(self) -> None:
+        super().stop()
+        self._directory.stop()
+
+    def roots(self) -> list[int]:
+        return super().roots() + self._directory.roots()
 
 
 class LanpostSpool(Lanpost):
