@@ -100,7 +100,8 @@ class LanpostSlapd(Lanpost):
 
     def __init__(self, stage: Stage) -> None:
         # Its socket's path must be short, which that of a benchmark's folder need not be.
-        self._directory = SlapdInstance(Path(tempfile.mkdtemp(prefix="lanpost-bench-")))
+        self._folder = tempfile.TemporaryDirectory(prefix="lanpost-bench-")  # goes with this object
+        self._directory = SlapdInstance(Path(self._folder.name))
         self._directory.start()
         super().__init__(stage)
         self._directory.stop()

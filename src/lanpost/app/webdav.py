@@ -7,6 +7,7 @@ import re
 import ssl
 from urllib.parse import urlsplit
 
+from lanpost.app.secret_files import read_beside, read_secret
 from lanpost.app.settings import Settings
 from lanpost.errors import ConfigurationError, InvalidEndpoint
 from lanpost.model.endpoint import Endpoint
@@ -58,7 +59,7 @@ def open_webdav(settings: Settings, scheme: str, rest: str) -> WebdavChart:
     endpoint = _endpoint(scheme, rest)
     password = ""
     if chart.user:
-        password = _read(settings, "password_file", chart.password_file).rstrip("\r\n")
+        password = read_secret(settings, "chart.password_file", chart.password_file)
     server = Server(endpoint, _context(settings) if scheme == "https" else None, chart.user, password)
     resource = ChartResource(f"{scheme}:{rest}", server, urlsplit(f"{scheme}:{rest}").path, chart.timeout)
     return WebdavChart(resource, settings.domain, chart.timeout, replica=chart.replica)
@@ -76,7 +77,7 @@ def _context(settings: Settings) -> ssl.SSLContext:
     """Who is trusted: `chart.ca_file` alone, else the system's authorities and our own."""
     own = settings.data / "tls" / "ca.pem"
     if settings.chart.ca_file:
-        pem = _read(settings, "ca_file", settings.chart.ca_file)
+        pem = read_beside(settings, "chart.ca_file", settings.chart.ca_file)
         try:
             context = ssl.create_default_context(cadata=pem)
         except (ssl.SSLError, ValueError) as error:
@@ -89,11 +90,3 @@ def _context(settings: Settings) -> ssl.SSLContext:
             context.load_verify_locations(own)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     return context
-
-
-def _read(settings: Settings, key: str, name: str) -> str:
-    path = settings.data / name
-    try:
-        return path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"chart.{key} = {name!r}: {path} cannot be read: {error}") from None

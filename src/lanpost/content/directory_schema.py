@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from lanpost.model.details import DETAIL_NAMES
+
 OUR_ARC = "2.25.43591447684224728649138212133976947884"
 
 _DIRECTORY_STRING = "1.3.6.1.4.1.1466.115.121.1.15"
@@ -159,16 +161,6 @@ ATTRIBUTE_TYPES = (
     _operational("1.3.6.1.1.5", "vendorVersion", _DIRECTORY_STRING, CASE_EXACT),
 )
 
-_DETAILS = (
-    "description",
-    "displayName",
-    "facsimileTelephoneNumber",
-    "l",
-    "o",
-    "ou",
-    "serialNumber",
-    "telephoneNumber",
-)
 OBJECT_CLASSES = (
     ObjectClass("2.5.6.0", "top", "ABSTRACT", "", ("objectClass",)),
     ObjectClass("2.5.6.4", "organization", "STRUCTURAL", must=("o",), may=("description", "l", "telephoneNumber")),
@@ -195,7 +187,7 @@ OBJECT_CLASSES = (
         f"{OUR_ARC}.2.1",
         "lanpostTerminal",
         "AUXILIARY",
-        may=("mail", *(kind.name for kind in ATTRIBUTE_TYPES if kind.oid.startswith(OUR_ARC)), *_DETAILS),
+        may=("mail", *(kind.name for kind in ATTRIBUTE_TYPES if kind.oid.startswith(OUR_ARC)), *DETAIL_NAMES),
     ),
 )
 

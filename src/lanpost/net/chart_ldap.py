@@ -19,7 +19,7 @@ from lanpost.model.address import MailAddress
 from lanpost.model.binding import Binding, Entry
 from lanpost.model.details import DETAIL_NAMES, Details
 from lanpost.model.endpoint import Endpoint
-from lanpost.net.ldap_chart_writer import LdapChartWriter
+from lanpost.net.ldap_chart_writer import LdapChartWriter, lowered
 from lanpost.net.ldap_connection import LdapConnection
 from lanpost.net.ldap_follower import Follower
 from lanpost.net.ldap_servers import LdapServers
@@ -96,11 +96,6 @@ class Layout:
     def read(self, entry: SearchEntry) -> Sequence[Entry]:
         """What one entry of the directory says."""
         return entries_of(lowered(entry), self.domain, self.names)
-
-
-def lowered(entry: SearchEntry) -> Mapping[str, tuple[bytes, ...]]:
-    """Its attributes by their names in lower case, without options."""
-    return {name.partition(";")[0].lower(): values for name, values in entry.attributes}
 
 
 class LdapChart:

@@ -96,11 +96,11 @@ class LdapChartWriter:
         """Take the location away wherever it stands; the terminal stays known."""
         was_bound = False
         for entry in await self._own(address):
-            attributes = _lowered(entry)
+            attributes = lowered(entry)
             if is_lease(attributes):
                 was_bound |= await self._delete(entry.name)
             elif "iphostnumber" in attributes or "mailhost" in attributes or _EXPIRED in attributes:
-                await self._modify(entry.name, taken_away(attributes))
+                await self._changed(entry.name, taken_away(attributes))
                 was_bound = True
         return was_bound
 
@@ -116,7 +116,7 @@ class LdapChartWriter:
         values = detail_attributes(details)
         changes = [Modification(ModificationKind.REPLACE, name, values.get(name, ())) for name in DETAIL_NAMES]
         for entry in await self._own(address):
-            if not is_lease(_lowered(entry)):
+            if not is_lease(lowered(entry)):
                 await self._changed(entry.name, changes)
                 return True
         return False
@@ -125,8 +125,15 @@ class LdapChartWriter:
         """Forget an address: its lease, then its entry."""
         self._expect_ours("removes")
         known = False
-        for entry in sorted(await self._own(address), key=lambda entry: -len(entry.name)):
-            if not is_lease(_lowered(entry)):
+        entries = await self._own(address)
+        for entry in entries:
+            if not has_class(lowered(entry), "lanpostTerminal"):
+                raise ChartUnavailable(
+                    f"{entry.name} is others' entry, not one that lanpost made: take {address} out of it "
+                    "with the directory's own tools"
+                )
+        for entry in sorted(entries, key=lambda entry: -len(entry.name)):
+            if not is_lease(lowered(entry)):
                 await self._delete(lease_name(entry.name))  # an expired one may be there until it is swept
             known |= await self._delete(entry.name)
         return known
@@ -137,7 +144,7 @@ class LdapChartWriter:
         Returns the entry's name. Raises ChartUnavailable where it has none, too.
         """
         for entry in await self._own(address):
-            attributes = _lowered(entry)
+            attributes = lowered(entry)
             has_login = has_class(attributes, LOGIN_CLASS)
             if is_lease(attributes):
                 continue
@@ -166,7 +173,7 @@ class LdapChartWriter:
                 if error.code == ResultCode.OBJECT_CLASS_VIOLATION:
                     await self._mend_classes(name, changes)
                 elif error.code == ResultCode.NO_SUCH_OBJECT:
-                    elsewhere = [entry for entry in await self._own(address) if not is_lease(_lowered(entry))]
+                    elsewhere = [entry for entry in await self._own(address) if not is_lease(lowered(entry))]
                     if elsewhere and elsewhere[0].name != name:
                         name = elsewhere[0].name  # an administrator gave it another name
                         continue
@@ -185,7 +192,7 @@ class LdapChartWriter:
             return (await connection.search(request, seconds)).entries
 
         entries = await self._servers.ask(read)
-        held = {value.decode("ascii", "replace").lower() for value in _lowered(entries[0]).get("objectclass", ())}
+        held = {value.decode("ascii", "replace").lower() for value in lowered(entries[0]).get("objectclass", ())}
         lacking = tuple(each.encode() for key, each in _CLASSES.items() if key not in held)
         if not lacking:
             raise ChartUnavailable(f"{name}: the directory's schema does not allow it a location")
@@ -204,16 +211,18 @@ class LdapChartWriter:
 
             try:
                 entries = await self._servers.ask(read)
-            except DirectoryRefused:
+            except DirectoryRefused as error:
+                if error.code not in (ResultCode.NO_SUCH_OBJECT, ResultCode.INSUFFICIENT_ACCESS_RIGHTS):
+                    raise self._unavailable(error) from None  # not said for ever: it could not be asked now
                 entries = ()
-            subtrees = [value for entry in entries for value in _lowered(entry).get("dynamicsubtrees", ())]
+            subtrees = [value for entry in entries for value in lowered(entry).get("dynamicsubtrees", ())]
             self._has_leases = has_leases(self._base, subtrees)
         return self._has_leases
 
     async def _known(self, address: MailAddress) -> str:
         """The terminal's own entry is there, without a location. Returns its name."""
         for entry in await self._own(address):
-            attributes = _lowered(entry)
+            attributes = lowered(entry)
             if not is_lease(attributes):
                 if "iphostnumber" in attributes or "mailhost" in attributes:
                     await self._changed(entry.name, taken_away(attributes))
@@ -282,7 +291,7 @@ class LdapChartWriter:
         """The entries of this very address."""
         found = []
         for entry in await self._find(address):
-            attributes = _lowered(entry)
+            attributes = lowered(entry)
             keys = attributes.get("lanpostkey") or tuple(
                 value.lower() for value in attributes.get("maillocaladdress", ())
             )
@@ -363,5 +372,6 @@ class LdapChartWriter:
         return ChartUnavailable(str(error))
 
 
-def _lowered(entry: SearchEntry) -> Mapping[str, tuple[bytes, ...]]:
+def lowered(entry: SearchEntry) -> Mapping[str, tuple[bytes, ...]]:
+    """Its attributes by their names in lower case, without options."""
     return {name.partition(";")[0].lower(): values for name, values in entry.attributes}

@@ -20,6 +20,7 @@ from lanpost.content.directory_entry import (
     CLASSES,
     EXPIRED,
     LEADING,
+    LOCATION,
     address_attributes,
     address_named,
     location_of,
@@ -301,20 +302,7 @@ _VALUES: Mapping[str, Callable[[ChartNode], Sequence[bytes]]] = {
     "mailLocalAddress": _addressed("mailLocalAddress"),
     "lanpostKey": lambda node: (node.entry.address.key.encode(),),
     "lanpostAddress": lambda node: (str(node.entry.address).encode(),),
-    **{
-        name: _located(name)
-        for name in (
-            "ipHostNumber",
-            "mailHost",
-            "lanpostPort",
-            "lanpostNextHop",
-            "lanpostUpdated",
-            "lanpostExpires",
-            "lanpostSource",
-            "lanpostOwner",
-            EXPIRED,
-        )
-    },
+    **{name: _located(name) for name in (*LOCATION, EXPIRED)},
     **{name: _detailed(name) for name in DETAIL_NAMES},
     "entryTtl": _time_to_live,
     "entryUUID": lambda node: (str(uuid_of(node.entry.address.key)).encode(),),
