@@ -144,6 +144,7 @@ class PostfixServer(MailServer):
         port: int,
         relay: tuple[str, int] | None = None,
         settings: Mapping[str, str] | None = None,
+        services: str = "",
     ) -> None:
         super().__init__(folder, host, port, relay)
         if reason := PostfixInstance.lacks():
@@ -166,7 +167,7 @@ class PostfixServer(MailServer):
                 "virtual_gid_maps": "static:65534",
             }
         listen = f"{host}:{port}"
-        self._instance = PostfixInstance(self.folder / "postfix", listen, chosen | dict(settings or {}))
+        self._instance = PostfixInstance(self.folder / "postfix", listen, chosen | dict(settings or {}), services)
 
     def start(self) -> None:
         self._instance.start()

@@ -95,7 +95,10 @@ class Page:
         (commands,) = [text for text in re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL) if "sed " in text]
         subprocess.run(["sh", "-ec", commands.replace("/etc/postfix", str(self._files))], check=True)
         settings = dict(line.split(" = ", 1) for line in self.block("postfix-main").splitlines())
-        return PostfixServer(self._files, HOST, free_port(), settings=settings | POSTFIX_IN_TESTS)
+        services = self.block("postfix-master")
+        return PostfixServer(
+            self._files, HOST, free_port(), settings=settings | POSTFIX_IN_TESTS, services=services
+        )
 
     def exim(self) -> EximServer:
         main = self.block("exim-login" if self._secret else "exim-main")
