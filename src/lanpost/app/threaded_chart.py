@@ -57,7 +57,7 @@ class ThreadedChart:
         self._changed = asyncio.Event()
         self._closed = False
 
-    async def look_up(self, address: MailAddress) -> Entry | None:
+    async def look_up(self, address: MailAddress, *, whole: bool = True) -> Entry | None:  # noqa: ARG002 - all of it costs no more
         try:
             return self._store.look_up(address)
         except StoreBusy:

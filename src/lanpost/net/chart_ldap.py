@@ -47,6 +47,20 @@ ATTRIBUTES = (
     "modifyTimestamp",
     *DETAIL_NAMES,
 )
+# What a mail's way needs of an entry of ours: less to find, to send and to read.
+LOCATING = (
+    "lanpostAddress",
+    "mailLocalAddress",
+    "ipHostNumber",
+    "mailHost",
+    "lanpostPort",
+    "lanpostUpdated",
+    "lanpostExpires",
+    "lanpostSource",
+    "lanpostOwner",
+    "lanpostExpiredEndpoint",
+    "modifyTimestamp",
+)
 _REMEDIES: Mapping[int, str] = {
     ResultCode.NO_SUCH_OBJECT: "the base in chart.url is not there",
     ResultCode.INSUFFICIENT_ACCESS_RIGHTS: "chart.bind_dn may not do that",
@@ -75,6 +89,11 @@ class Layout:
     def attributes(self) -> tuple[str, ...]:
         """All that an entry is read from."""
         return tuple(dict.fromkeys((*ATTRIBUTES, self.names.address, self.names.host, self.names.port)))
+
+    @property
+    def locating(self) -> tuple[str, ...]:
+        """All that a mail's way is read from."""
+        return tuple(dict.fromkeys((*LOCATING, self.names.address, self.names.host, self.names.port)))
 
     def finding(self, address: MailAddress) -> Filter:
         """What its entries match, and perhaps others: who asks compares keys."""
@@ -106,27 +125,29 @@ class LdapChart:
         self._servers = servers
         self._layout = layout
         self._attributes = layout.attributes
+        self._locating = layout.locating
         self._replica = replica
         self._closed = False
         self._follower = Follower(servers, layout.base, layout.all(), self._attributes, layout.read, keep=replica)
         self._writer = LdapChartWriter(servers, layout.base, layout.domain, self._raw, names=layout.names)
 
-    async def look_up(self, address: MailAddress) -> Entry | None:
-        if self._replica:
-            self._follower.start()
-            # A miss, or an old binding, may be news that has not come yet: the directory itself is asked.
-            if self._follower.is_current and (found := self._follower.get(address)) and _leads(found):
-                return found
-            try:
-                return await self._look_up(address)
-            except ChartUnavailable:
-                if (known := self._follower.get(address)) is None:
-                    raise
-                return known
-        return await self._look_up(address)
+    async def look_up(self, address: MailAddress, *, whole: bool = True) -> Entry | None:
+        attributes = self._attributes if whole else self._locating
+        if not self._replica:
+            return await self._look_up(address, attributes)
+        self._follower.start()
+        # A miss, or an old binding, may be news that has not come yet: the directory itself is asked.
+        if self._follower.is_current and (found := self._follower.get(address)) and _leads(found):
+            return found
+        try:
+            return await self._look_up(address, attributes)
+        except ChartUnavailable:
+            if (known := self._follower.get(address)) is None:
+                raise
+            return known
 
-    async def _look_up(self, address: MailAddress) -> Entry | None:
-        entries = await self._raw(address)
+    async def _look_up(self, address: MailAddress, attributes: Sequence[str]) -> Entry | None:
+        entries = await self._raw(address, attributes)
         if not entries:
             return None
         return merged(each for entry in entries for each in self._layout.read(entry)).get(address)
@@ -198,10 +219,11 @@ class LdapChart:
         if self._closed:
             raise ChartUnavailable(f"the directory at {self._servers.name}: the chart is closed")
 
-    async def _raw(self, address: MailAddress) -> Sequence[SearchEntry]:
+    async def _raw(self, address: MailAddress, attributes: Sequence[str] = ()) -> Sequence[SearchEntry]:
         """The entries of the directory that may be of that address."""
+        finding = self._layout.finding(address)
         request = SearchRequest(
-            self._layout.base, Scope.SUBTREE, self._layout.finding(address), self._attributes, size_limit=FEW
+            self._layout.base, Scope.SUBTREE, finding, attributes or self._attributes, size_limit=FEW
         )
 
         async def search(connection: LdapConnection, seconds: float) -> Sequence[SearchEntry]:

@@ -82,7 +82,7 @@ class WebdavChart:
         self._on_copy = False
         self._closed = False
 
-    async def look_up(self, address: MailAddress) -> Entry | None:
+    async def look_up(self, address: MailAddress, *, whole: bool = True) -> Entry | None:  # noqa: ARG002 - all of it costs no more
         await self._ask()
         return self._document.look_up(address)
 

@@ -31,10 +31,11 @@ class Chart(Protocol):
     Every method raises ChartUnavailable when the chart cannot be asked: that never means "not there".
     """
 
-    async def look_up(self, address: MailAddress) -> Entry | None:
+    async def look_up(self, address: MailAddress, *, whole: bool = True) -> Entry | None:
         """The inquiry: what is known of an address. None: nobody here has that address.
 
-        Expired bindings are given too; the caller asks `is_live`.
+        Expired bindings are given too; the caller asks `is_live`. Not `whole`: without what is for address books,
+        where that is cheaper, as for a mail's way.
         """
 
     async def bind(self, binding: Binding) -> None:
