@@ -146,7 +146,7 @@ class LdapChart:
                 raise
             return known
 
-    async def _look_up(self, address: MailAddress, attributes: Sequence[str]) -> Entry | None:
+    async def _look_up(self, address: MailAddress, attributes: tuple[str, ...]) -> Entry | None:
         entries = await self._raw(address, attributes)
         if not entries:
             return None
@@ -219,7 +219,7 @@ class LdapChart:
         if self._closed:
             raise ChartUnavailable(f"the directory at {self._servers.name}: the chart is closed")
 
-    async def _raw(self, address: MailAddress, attributes: Sequence[str] = ()) -> Sequence[SearchEntry]:
+    async def _raw(self, address: MailAddress, attributes: tuple[str, ...] = ()) -> Sequence[SearchEntry]:
         """The entries of the directory that may be of that address."""
         finding = self._layout.finding(address)
         request = SearchRequest(
