@@ -1,8 +1,8 @@
 """The terminal's answer to refresh requests: whether one is obeyed, and when.
 
 The last one is in `<data>/agent/refresh.json` before anything is done about it, so that none is obeyed twice,
-whatever restarts. Standard library only; `cryptography` is loaded when there is a signature to check, and without it
-no request is believed.
+whatever restarts. Standard library only; `cryptography` is loaded when there is a signature to check, and without
+it no request is believed.
 """
 
 from __future__ import annotations
