@@ -76,7 +76,7 @@ def _told(code: int) -> Control:
 
 
 def _key(key: SortKey) -> Key:
-    """Entries without the attribute come last, as if theirs were the greatest value."""
+    """By the least of several values; entries without any come last, as if with the greatest (RFC 2891 §2)."""
     kind = attribute_type(key.attribute)
     if kind is None:
         raise refused(f"there is no attribute {key.attribute[:80]!r} to sort by", ResultCode.NO_SUCH_ATTRIBUTE)
@@ -86,10 +86,7 @@ def _key(key: SortKey) -> Key:
     name, normal = kind.name, NORMAL[rule]
 
     def of(node: Node) -> tuple[bool, Any]:
-        for value in node.values(name):
-            found = normal_or_none(normal, value)
-            if found is not None:
-                return False, found
-        return True, ""
+        found = [each for value in node.values(name) if (each := normal_or_none(normal, value)) is not None]
+        return (False, min(found)) if found else (True, "")
 
     return of

@@ -8,8 +8,8 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import AbstractAsyncContextManager, aclosing
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -42,6 +42,7 @@ MAX_ANSWER = 4096  # octets of an answer that is kept
 MAX_SORTED = 10_000  # entries of one search; sorting holds them all in memory
 MAX_HELD = 50_000  # entries that all clients together have sorted at a time
 LOOKED_AT = 128  # entries, about a millisecond, until another client has its turn
+LOOK_SECONDS = 0.002  # the same for filters that take long
 BATCH = 16 * 1024  # octets of entries that leave together
 _OPEN_TO_ALL = ("", "cn=subschema")  # what anybody may read whoever may read the rest (RFC 4512 §5.1)
 
@@ -218,16 +219,16 @@ class Searches:
     ) -> AsyncGenerator[Node, None]:
         """Those that match. However many clients search all entries, one of them looks at a few at a time."""
         async with aclosing(nodes):
-            while True:
-                async with self._looking:
-                    few = [node async for node in _taken(nodes, LOOKED_AT)]
+            is_done = False
+            while not is_done:
+                async with nullcontext() if search.is_small else self._looking:
+                    found, is_done = await _matching(nodes, search)
                 if time.monotonic() > limits.until:
                     raise refused("this search takes too long; narrow the filter", ResultCode.TIME_LIMIT_EXCEEDED)
-                for node in few:
-                    if node is not None and search.matches(node):
-                        yield node
-                if len(few) < LOOKED_AT:
-                    return
+                for node in found:
+                    yield node
+                if not is_done:
+                    await asyncio.sleep(0)  # a lock that nobody waits for is no pause
 
     async def _in_order(
         self, answers: Answers, search: Search, selection: Selection, asked: Asked, limits: _Limits
@@ -351,12 +352,20 @@ class _Batch:
             await self._answers.send(octets)
 
 
-async def _taken(nodes: AsyncGenerator[Node | None, None], count: int) -> AsyncIterator[Node | None]:
-    for _ in range(count):
+async def _matching(nodes: AsyncGenerator[Node | None, None], search: Search) -> tuple[list[Node], bool]:
+    """Those of the next few that match, and whether they were the last."""
+    found: list[Node] = []
+    until = time.monotonic() + LOOK_SECONDS
+    for _ in range(LOOKED_AT):
         try:
-            yield await anext(nodes)
+            node = await anext(nodes)
         except StopAsyncIteration:
-            return
+            return found, True
+        if node is not None and search.matches(node):
+            found.append(node)
+        if time.monotonic() > until:
+            break
+    return found, False
 
 
 def _end(answers: Answers, asked: Asked, cookie: bytes) -> None:

@@ -101,8 +101,8 @@ class DirectoryWriter:
             if any(class_name(value.decode()) == "dynamicObject" for value in given.get("objectclass", ())):
                 place = self._with_lease(place, now)
             await self._chart.bind(binding_of(address, place, None, now))
-        else:
-            await self._chart.add(address)
+        elif not await self._chart.add(address):
+            raise refused(f"{name} is there already", ResultCode.ENTRY_ALREADY_EXISTS)
         if details:
             await self._chart.describe(address, details)
 
