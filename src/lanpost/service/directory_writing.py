@@ -32,6 +32,7 @@ from lanpost.service.directory_changes import (
     check_names,
     details_told,
     held,
+    later,
     location,
     refused,
 )
@@ -246,7 +247,7 @@ class DirectoryWriter:
         """A dynamic entry that names no end has the registrar's lifetime (RFC 2589 §3)."""
         if place.expires is not None:
             return place
-        return replace(place, expires=(place.updated or now) + self._registrar.lifetime, says_expires=True)
+        return replace(place, expires=later(place.updated or now, self._registrar.lifetime), says_expires=True)
 
     def _refuse_mailbox(self, address: MailAddress) -> None:
         if self._mailboxes.has(address) or self._accounts.user(address) is not None:
