@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -388,6 +389,21 @@ def test_of_two_additions_of_one_name_one_is_made(directory: Running) -> None:
         assert sorted(results) == [ResultCode.SUCCESS, ResultCode.ENTRY_ALREADY_EXISTS]
         assert attributes(one, "new2")["ipHostNumber"] == (b"10.0.0.%d" % (results.index(0) + 1),)
         assert one.result(DeleteRequest(f"cn=new2,{BASE}"))[0] == 0
+
+
+def test_a_binding_that_runs_out_leads_nowhere_from_that_moment_on(directory: Running, client: Client) -> None:
+    one = replace(SCANNERS, filter=f.Equals("mail", b"brief1@office.lan"), attributes=("ipHostNumber",))
+    ends = datetime.now(UTC) + timedelta(seconds=0.4)
+    brief = replace(binding("brief1"), updated=ends - timedelta(hours=1), expires=ends)
+    directory.run(directory.chart.bind(brief))
+    is_found = True
+    while is_found:  # the same answer from memory, until it is no longer true
+        asked = datetime.now(UTC)
+        entry: Any = client.ask(one)[0].operation
+        is_found = entry.attributes == (("ipHostNumber", (b"10.0.0.7",)),)
+        assert is_found or datetime.now(UTC) >= ends
+        assert not is_found or asked < ends
+    directory.run(directory.chart.remove(address("brief1")))
 
 
 def test_a_change_is_found_by_everybody_as_soon_as_it_is_answered(directory: Running) -> None:
