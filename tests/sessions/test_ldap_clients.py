@@ -9,15 +9,18 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.directory_running import ADMIN, BASE, PASSWORD, Client, Running, address, binding, running_directory
+from tests import directory_running
+from tests.directory_running import ADMIN, BASE, PASSWORD, Client, Running, address, binding
 from tests.ldap_values import requests
 
+from lanpost.app.event_loop import new_event_loop
 from lanpost.net.ldap import BATCH, MAX_MESSAGE, READ_AHEAD, UNREAD
 from lanpost.wire import ldap_filter as f
 from lanpost.wire.ldap_client import State
@@ -42,6 +45,7 @@ from lanpost.wire.ldap_messages import (
 )
 
 COUNT = 2000
+running_directory = partial(directory_running.running_directory, new_loop=new_event_loop)  # as our programs have it
 ALL = SearchRequest(BASE, Scope.ONE, f.Present("objectClass"))
 ONE = SearchRequest(BASE, Scope.SUBTREE, f.Equals("mail", b"fax7@office.lan"), ("cn",))
 WHO = ExtendedRequest(WHO_AM_I_OID)

@@ -198,6 +198,25 @@ def test_more_entries_than_are_sorted_and_more_than_are_held(
     assert len(client.names(SCANNERS, order)[0]) == len(NAMES)
 
 
+def test_an_order_that_is_wished_and_too_much_is_left_out_and_said_so(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wished = sorting(SortKey("cn", descending=True), critical=False)
+    sorted_ = named(client.names(SCANNERS, [wished])[0])
+    assert sorted_ == NAMES[::-1]
+    monkeypatch.setattr(ldap_searches, "MAX_SORTED", len(NAMES) - 1)
+    answers = client.ask(SCANNERS, [wished])
+    assert [
+        each.operation.name for each in answers[:-1] if isinstance(each.operation, SearchEntry)
+    ] == client.names(SCANNERS)[0]
+    assert SortResult.read(told_by(answers[-1], SORT_RESPONSE_OID)).code == ResultCode.ADMIN_LIMIT_EXCEEDED
+    first = client.ask(SCANNERS, [page(5), wished])
+    cookie = PagedResults.read(told_by(first[-1], PAGED_RESULTS_OID)).cookie
+    monkeypatch.setattr(ldap_searches, "MAX_SORTED", len(NAMES))  # by now it could be had, but for the page before
+    rest, _ = client.names(SCANNERS, [page(100, cookie), wished])
+    assert named(rest) == NAMES[5:]
+
+
 # -- limits
 
 

@@ -273,7 +273,8 @@ class LdapConnection(Connection):
         """
         if self.transport.is_closing():
             return
-        is_ahead = self._session.paused and self._session.buffered >= READ_AHEAD
+        is_waiting = self._leaving or self._session.paused
+        is_ahead = is_waiting and self._session.buffered >= READ_AHEAD
         wanted = self._writable.is_set() and not self._pumping and not is_ahead
         if wanted and not self.transport.is_reading():
             self.transport.resume_reading()

@@ -44,6 +44,8 @@ MAX_HELD = 50_000  # entries that all clients together have sorted at a time
 LOOKED_AT = 128  # entries, about a millisecond, until another client has its turn
 LOOK_SECONDS = 0.002  # the same for filters that take long
 BATCH = 16 * 1024  # octets of entries that leave together
+UNSORTED = b"u"  # begins the cookie of pages whose order was too much
+_TOO_MUCH_TO_SORT = (ResultCode.ADMIN_LIMIT_EXCEEDED, ResultCode.BUSY)
 _OPEN_TO_ALL = ("", "cn=subschema")  # what anybody may read whoever may read the rest (RFC 4512 §5.1)
 
 
@@ -200,10 +202,19 @@ class Searches:
     ) -> None:
         if asked.page is not None and asked.page.size == 0:  # RFC 2696 §3: he wants no more
             _end(answers, asked, b"")
-        elif asked.order:
-            await self._sorted(answers, search, selection, asked, limits)
-        else:
-            await self._in_order(answers, search, selection, asked, limits)
+            return
+        if asked.order and asked.page is not None and asked.page.cookie.startswith(UNSORTED):
+            asked = asked.unsorted(ResultCode.ADMIN_LIMIT_EXCEEDED)  # as the pages before
+        if asked.order:
+            try:
+                await self._sorted(answers, search, selection, asked, limits)
+            except DirectoryRefused as error:
+                if asked.needs_order or error.code not in _TOO_MUCH_TO_SORT:
+                    raise
+                asked = asked.unsorted(error.code)
+            else:
+                return
+        await self._in_order(answers, search, selection, asked, limits)
 
     def _search(self, request: SearchRequest) -> Search:
         return Search(self._tree, self._chart, request.base, request.scope, request.filter, self._clock())
@@ -234,7 +245,7 @@ class Searches:
         self, answers: Answers, search: Search, selection: Selection, asked: Asked, limits: _Limits
     ) -> None:
         """By key, as the chart has them. Nothing is held but a batch while the client does not read."""
-        mark = _Mark() if asked.page is None else _Mark.read(asked.page.cookie)
+        mark = _Mark() if asked.page is None else _Mark.read(asked.page.cookie.removeprefix(UNSORTED))
         batch = _Batch(answers, selection, limits)
         is_done = False
         while not is_done:
@@ -371,5 +382,7 @@ async def _matching(nodes: AsyncGenerator[Node | None, None], search: Search) ->
 def _end(answers: Answers, asked: Asked, cookie: bytes) -> None:
     controls = asked.told
     if asked.page is not None:
+        if cookie and asked.is_unsorted:
+            cookie = UNSORTED + cookie
         controls = (*controls, Control(PAGED_RESULTS_OID, value=PagedResults(0, cookie).encode()))
     answers.tell(SearchDone(Result()), controls)
