@@ -11,7 +11,8 @@ import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
 from dataclasses import dataclass
-from typing import Protocol
+from operator import itemgetter
+from typing import Any, Protocol
 
 from lanpost.errors import DirectoryRefused, StoreError
 from lanpost.model.address import MailAddress
@@ -269,32 +270,34 @@ class Searches:
     async def _sorted(
         self, answers: Answers, search: Search, selection: Selection, asked: Asked, limits: _Limits
     ) -> None:
-        """All that match are held, sorted, and told; a further page sorts them anew."""
-        nodes: list[Node] = []
+        """All that match are held, sorted, and told, with turns for others; a further page sorts them anew."""
+        rows: list[tuple[Any, ...]] = []  # an entry's keys and the entry
         try:
             async for node in self._passing(search.looked_at(), search, limits):
-                nodes.append(node)
+                rows.append((*(key(node) for key, _ in asked.order), node))
                 self._held += 1
-                if len(nodes) > MAX_SORTED:
+                if len(rows) > MAX_SORTED:
                     raise refused(
                         f"more than {MAX_SORTED} entries are not sorted; narrow the filter",
                         ResultCode.ADMIN_LIMIT_EXCEEDED,
                     )
                 if self._held > MAX_HELD:
                     raise refused("others have too much sorted just now; try again", ResultCode.BUSY)
-            for key, descending in reversed(asked.order):
-                nodes.sort(key=key, reverse=descending)
+            for number in reversed(range(len(asked.order))):
+                rows.sort(key=itemgetter(number), reverse=asked.order[number][1])
+                await asyncio.sleep(0)
             first = _Mark.read(asked.page.cookie).fixed if asked.page is not None else 0
-            last = first + asked.page.size if asked.page is not None else len(nodes)
+            last = first + asked.page.size if asked.page is not None else len(rows)
             batch = _Batch(answers, selection, limits)
-            for node in nodes[first:last]:
-                await batch.put(node)
+            for row in rows[first:last]:
+                await batch.put(row[-1])
                 if batch.is_full:
                     await batch.flush()
+                    await asyncio.sleep(0)
             await batch.flush()
         finally:
-            self._held -= len(nodes)
-        _end(answers, asked, _Mark(last).text() if last < len(nodes) else b"")
+            self._held -= len(rows)
+        _end(answers, asked, _Mark(last).text() if last < len(rows) else b"")
 
 
 @dataclass(frozen=True, slots=True)
