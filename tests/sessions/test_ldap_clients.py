@@ -181,8 +181,10 @@ def test_clients_that_do_not_read_take_little_memory_and_nobodys_time(directory:
     assert is_served(directory)
 
 
-def test_a_client_that_reads_late_gets_everything(directory: Running) -> None:
-    with directory.client(receive_buffer=4096) as client:
+@pytest.mark.parametrize("encrypted", [False, True], ids=["in the clear", "TLS"])
+def test_a_client_that_reads_late_gets_everything(directory: Running, encrypted: bool) -> None:
+    tls = directory.client_tls() if encrypted else None
+    with directory.client(receive_buffer=4096, tls=tls) as client:
         client.send(*[ALL] * 10)  # more than the kernel keeps for him
         give_up = time.monotonic() + 30
         while directory.call(lambda: all(each.is_read for each in directory.listener._connections)):  # type: ignore[attr-defined]
