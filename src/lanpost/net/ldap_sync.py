@@ -43,6 +43,18 @@ class SyncProvider:
 
     async def serve(self, answers: Answers, search: Search, selection: Selection, asked: SyncRequest) -> None:
         """Refresh, and where that is wished go on until the client abandons it."""
+        if asked.mode is SyncMode.REFRESH_ONLY:
+            await self._serve(answers, search, selection, asked)
+            return
+        if self._persisting >= MAX_CONSUMERS:
+            raise refused(f"{MAX_CONSUMERS} keep a copy already; refresh now and then", ResultCode.BUSY)
+        self._persisting += 1
+        try:
+            await self._serve(answers, search, selection, asked)
+        finally:
+            self._persisting -= 1
+
+    async def _serve(self, answers: Answers, search: Search, selection: Selection, asked: SyncRequest) -> None:
         consumer = _Consumer(self._tree, answers, search, selection, self._feed.generation, self._clock)
         # Taken before anything is read: what changes meanwhile is told once more.
         number = await self._feed.position()
@@ -62,20 +74,14 @@ class SyncProvider:
         # §3.3.1: with deletes told the consumer keeps the rest; with what is present told it drops the rest.
         phase = RefreshPresent(cookie) if changes is None else RefreshDelete(cookie)
         answers.tell(IntermediateResponse(SYNC_INFO_OID, encode_sync_info(phase)))
-        if self._persisting >= MAX_CONSUMERS:
-            raise refused(f"{MAX_CONSUMERS} keep a copy already; refresh now and then", ResultCode.BUSY)
-        self._persisting += 1
-        try:
-            while True:
-                await self._feed.wait_after(number)
-                newest = await self._feed.position()
-                changes = await self._feed.changes_after(number)
-                if changes is None:
-                    raise refused("too much has changed at once; refresh anew", ResultCode.SYNC_REFRESH_REQUIRED)
-                # A number that nothing bears is not waited for again and again.
-                number = await self._catch_up(consumer, number, changes) if changes else newest
-        finally:
-            self._persisting -= 1
+        while True:
+            await self._feed.wait_after(number)
+            newest = await self._feed.position()
+            changes = await self._feed.changes_after(number)
+            if changes is None:
+                raise refused("too much has changed at once; refresh anew", ResultCode.SYNC_REFRESH_REQUIRED)
+            # A number that nothing bears is not waited for again and again.
+            number = await self._catch_up(consumer, number, changes) if changes else newest
 
     async def _catch_up(self, consumer: _Consumer, number: int, changes: Iterable[Change]) -> int:
         while changes:
