@@ -122,7 +122,7 @@ def open_directory(settings: Settings) -> LdapChart:
         chart.port_attribute or OURS.port,
     )
     layout = Layout(places.base, settings.domain, names, chart.filter)
-    return LdapChart(LdapServers(places.addresses, access), layout, replica=chart.replica)
+    return LdapChart(LdapServers(places.addresses, access, layout.probe), layout, replica=chart.replica)
 
 
 def _warn_of_clear_text(settings: Settings, places: Places) -> None:

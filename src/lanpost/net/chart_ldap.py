@@ -87,6 +87,12 @@ class Layout:
         # Written in more than one way, or beyond what mailLocalAddress can hold.
         return Or((Equals("lanpostKey", address.key.encode()), by_address))
 
+    @property
+    def probe(self) -> SearchRequest:
+        """An inquiry like any other, for an address that every domain has (RFC 5321 §4.5.1)."""
+        searched = self.finding(MailAddress.parse("postmaster", self.domain))
+        return SearchRequest(self.base, Scope.SUBTREE, searched, ("1.1",), size_limit=FEW)
+
     def all(self) -> Filter:
         """What all of the chart's entries match."""
         if self.is_ours:
@@ -109,6 +115,7 @@ class LdapChart:
         self._replica = replica
         self._closed = False
         self._follower = Follower(servers, layout.base, layout.all(), self._attributes, layout.read, keep=replica)
+        servers.recovered = self._follower.missed
         self._writer = LdapChartWriter(servers, layout.base, layout.domain, self._raw, names=layout.names)
 
     async def look_up(self, address: MailAddress) -> Entry | None:
