@@ -9,6 +9,7 @@ from urllib.parse import unquote, urlsplit
 
 import structlog
 
+from lanpost.app.client_certificate import load_client_certificate
 from lanpost.app.secret_files import beside_configuration, read_secret
 from lanpost.app.settings import Settings
 from lanpost.content.directory_entry import OURS, AttributeNames
@@ -148,13 +149,12 @@ def _trusts(settings: Settings) -> tuple[Trust, ...]:
             found = [Trust(ssl.create_default_context())]
             if own.is_file():
                 found[:0] = [Trust(ssl.create_default_context(cafile=own), name) for name in ("", REGISTRAR_NAME)]
-        for trust in found:
-            trust.context.minimum_version = ssl.TLSVersion.TLSv1_2
-            if chart.certificate_file:
-                trust.context.load_cert_chain(beside_configuration(settings, chart.certificate_file))
-    except (OSError, ValueError) as error:
-        key = "ca_file" if chart.ca_file else "certificate_file"
+    except OSError as error:  # ssl.SSLError too
         raise ConfigurationError(
-            f'chart.{key} = "{getattr(chart, key)}": {getattr(error, "strerror", None) or error}; it is a PEM file'
+            f'chart.ca_file = "{chart.ca_file}": {error.strerror or error}; it is a PEM file'
         ) from None
+    for trust in found:
+        trust.context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if chart.certificate_file:
+        load_client_certificate(settings, *(trust.context for trust in found))
     return tuple(found)

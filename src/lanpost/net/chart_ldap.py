@@ -54,6 +54,11 @@ _REMEDIES: Mapping[int, str] = {
     ResultCode.REFERRAL: "name the server that it refers to in chart.url",
     ResultCode.CONFIDENTIALITY_REQUIRED: "use ldaps://, or chart.start_tls = true",
 }
+_NOT_PROVED = (
+    ResultCode.INVALID_CREDENTIALS,
+    ResultCode.INAPPROPRIATE_AUTHENTICATION,
+    ResultCode.AUTH_METHOD_NOT_SUPPORTED,
+)
 T = TypeVar("T")
 
 
@@ -246,9 +251,10 @@ class LdapChart:
         try:
             return await self._servers.ask(operation)
         except DirectoryRefused as error:
-            raise ChartUnavailable(
-                f"{error} ({_REMEDIES.get(error.code, 'see chart.url and chart.bind_dn')})"
-            ) from None
+            remedy = _REMEDIES.get(error.code, "see chart.url and chart.bind_dn")
+            if self._servers.access.login.external and error.code in _NOT_PROVED:
+                remedy = "chart.certificate_file is not of anybody whom it knows"
+            raise ChartUnavailable(f"{error} ({remedy})") from None
 
 
 def _leads(entry: Entry) -> bool:

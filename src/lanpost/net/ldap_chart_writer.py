@@ -366,7 +366,8 @@ class LdapChartWriter:
                 f"{error} (load deploy/openldap/lanpost-schema.ldif: the directory must know lanpostTerminal)"
             )
         if error.code == ResultCode.INSUFFICIENT_ACCESS_RIGHTS:
-            return ChartUnavailable(f"{error} (chart.bind_dn must be an account that may write below {self._base})")
+            key = "chart.certificate_file" if self._servers.access.login.external else "chart.bind_dn"
+            return ChartUnavailable(f"{error} ({key} must be an account that may write below {self._base})")
         if error.code == ResultCode.REFERRAL:
             return ChartUnavailable(f"{error} (it takes no changes: name the server that does in chart.url)")
         return ChartUnavailable(str(error))

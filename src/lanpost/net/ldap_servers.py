@@ -86,7 +86,7 @@ class _Server:
         )
         try:
             if access.login.external:
-                await connection.bind_external(seconds)
+                await _bind_external(connection, seconds)
             elif access.login.name:
                 await connection.bind(access.login.name, access.login.password, seconds)
         except BaseException:
@@ -213,3 +213,13 @@ class LdapServers:
             server.failed = server.looked_after = False
             self.recovered()
             return
+
+
+async def _bind_external(connection: LdapConnection, seconds: float) -> None:
+    try:
+        await connection.bind_external(seconds)
+    except DirectoryUnreachable as error:
+        if error.timed_out:
+            raise
+        # With TLS 1.3 our side of the handshake was over before the server looked at the certificate.
+        raise DirectoryUnreachable(f"{error}; does it trust the certificate in chart.certificate_file?") from None
