@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 import ssl
 from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
@@ -25,6 +26,7 @@ from lanpost.wire.ldap_filter_text import parse_filter
 PORTS = {"ldap": 389, "ldaps": 636}
 EXAMPLE = "ldap://192.0.2.5/ou=chart,dc=office,dc=lan"
 MAX_SERVERS = 8
+_ATTRIBUTE = re.compile(r"[A-Za-z][A-Za-z0-9-]*|[0-9]+(\.[0-9]+)+")  # RFC 4512 §1.4
 
 log = structlog.get_logger()
 
@@ -89,6 +91,9 @@ def settings_problem(settings: Settings) -> str:
         DistinguishedName.parse(chart.bind_dn)
     except InvalidName as error:
         return f'chart.bind_dn = "{chart.bind_dn}": {error}'
+    for key in ("address_attribute", "host_attribute", "port_attribute"):
+        if (name := getattr(chart, key)) and not _ATTRIBUTE.fullmatch(name):
+            return f'chart.{key} = "{name}" is no name of an attribute; write it as "mail"'
     if chart.filter:
         try:
             parse_filter(chart.filter.replace("%s", "x"))

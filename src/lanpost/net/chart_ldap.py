@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import TypeVar
 
-from lanpost.content.directory_entry import OURS, AttributeNames, entries_of, merged
+from lanpost.content.directory_entry import OURS, AttributeNames, entries_of, entry_for, host_of, merged
 from lanpost.errors import ChartUnavailable, DirectoryRefused
 from lanpost.model.address import MailAddress
 from lanpost.model.binding import Binding, Entry
@@ -108,6 +108,16 @@ class Layout:
         """What one entry of the directory says."""
         return entries_of(lowered(entry), self.domain, self.names)
 
+    def read_for(self, address: MailAddress, entries: Sequence[SearchEntry]) -> Entry | None:
+        """What those say of the address which were found by it.
+
+        A filter of the directory's own may find it by attributes that we do not read: what it finds is meant.
+        """
+        found = merged(each for entry in entries for each in self.read(entry)).get(address)
+        if found is None and self.filter:
+            found = merged(entry_for(address, lowered(entry), self.names) for entry in entries).get(address)
+        return found
+
 
 class LdapChart:
     """The chart of one directory. For one event loop; connects when it is first asked."""
@@ -138,10 +148,7 @@ class LdapChart:
         return await self._look_up(address)
 
     async def _look_up(self, address: MailAddress) -> Entry | None:
-        entries = await self._raw(address)
-        if not entries:
-            return None
-        return merged(each for entry in entries for each in self._layout.read(entry)).get(address)
+        return self._layout.read_for(address, await self._raw(address))
 
     async def bind(self, binding: Binding) -> None:
         await self._writer.bind(binding)
@@ -185,8 +192,7 @@ class LdapChart:
                 yield entry
 
     async def bound_to(self, endpoint: Endpoint) -> Sequence[Binding]:
-        host = f"{endpoint.host}%{endpoint.zone}" if endpoint.zone else endpoint.host
-        searched: Filter = Equals(self._layout.names.host, host.encode())
+        searched: Filter = Equals(self._layout.names.host, host_of(endpoint, self._layout.names))
         if self._layout.is_ours:
             expired = Equals("lanpostExpiredEndpoint", str(endpoint).encode())
             searched = Or((searched, Equals("mailHost", endpoint.literal.encode()), expired))

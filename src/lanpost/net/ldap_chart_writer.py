@@ -21,6 +21,7 @@ from lanpost.content.directory_entry import (
     address_attributes,
     attributes_of,
     detail_attributes,
+    host_of,
     location_of,
     name_of,
 )
@@ -94,6 +95,8 @@ class LdapChartWriter:
 
     async def unbind(self, address: MailAddress) -> bool:
         """Take the location away wherever it stands; the terminal stays known."""
+        if self._names != OURS:
+            return await self._empty_foreign(address)
         was_bound = False
         for entry in await self._own(address):
             attributes = lowered(entry)
@@ -274,16 +277,36 @@ class LdapChartWriter:
     # A directory that was there before: only where the terminal is.
 
     async def _move_foreign(self, binding: Binding) -> None:
-        entries = await self._find(binding.address)
-        if not entries:
+        entry = await self._foreign(binding.address)
+        if entry is None:
             raise ChartUnavailable(
                 f"{binding.address} is not in the directory, whose entries are others' to add: add it there first"
             )
-        location = location_of(binding)
-        changes = [Modification(ModificationKind.REPLACE, self._names.host, location["ipHostNumber"])]
+        port = (b"%d" % binding.endpoint.port,)
+        await self._changed(entry.name, self._foreign_location((host_of(binding.endpoint, self._names),), port))
+
+    async def _empty_foreign(self, address: MailAddress) -> bool:
+        entry = await self._foreign(address)
+        if entry is None or not lowered(entry).get(self._names.host.lower()):
+            return False
+        await self._changed(entry.name, self._foreign_location((), ()))
+        return True
+
+    def _foreign_location(self, host: tuple[bytes, ...], port: tuple[bytes, ...]) -> Sequence[Modification]:
+        changes = [Modification(ModificationKind.REPLACE, self._names.host, host)]
         if self._names.port != OURS.port:
-            changes.append(Modification(ModificationKind.REPLACE, self._names.port, location["lanpostPort"]))
-        await self._changed(entries[0].name, changes)
+            changes.append(Modification(ModificationKind.REPLACE, self._names.port, port))
+        return changes
+
+    async def _foreign(self, address: MailAddress) -> SearchEntry | None:
+        """The one entry of that address. Of several nobody says which is meant."""
+        entries = await self._find(address)
+        if len(entries) > 1:
+            named = " and ".join(entry.name for entry in entries[:2])
+            raise ChartUnavailable(
+                f"{address} is in several entries, {named}: mend that with the directory's own tools"
+            )
+        return entries[0] if entries else None
 
     # Operations.
 
