@@ -162,7 +162,12 @@ class LdapChart:
         total = 0
         while batch := await asyncio.to_thread(lambda: list(islice(source, AT_ONCE))):
             # Of an address named twice the last word counts.
-            await asyncio.gather(*map(self.bind, {each.address: each for each in batch}.values()))
+            ends = await asyncio.gather(
+                *map(self.bind, {each.address: each for each in batch}.values()), return_exceptions=True
+            )
+            # Once all of them are over: nothing is written behind the back of whoever is told.
+            if failures := [end for end in ends if isinstance(end, BaseException)]:
+                raise failures[0]
             total += len(batch)
             progress(total)
         self._expect_open()
