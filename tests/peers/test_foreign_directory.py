@@ -84,7 +84,7 @@ o: Sales
 dn: uid=mover2,{PEOPLE}
 {PERSON}objectClass: inetLocalMailRecipient
 mail: mover2@office.lan
-mailHost: [10.1.0.8]
+mailHost: [10.1.0.18]
 """
 
 

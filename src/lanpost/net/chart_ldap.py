@@ -215,7 +215,7 @@ class LdapChart:
     async def close(self) -> None:
         self._closed = True
         await self._follower.close()
-        self._servers.close()
+        await self._servers.close()
 
     def _expect_open(self) -> None:
         if self._closed:

@@ -218,7 +218,7 @@ class Follower:
                     log.warning("the directory offers no synchronisation, so no copy is kept", reason=str(error))
                 await self._poll(connection)
         finally:
-            connection.close()
+            await connection.left()
 
     async def _synchronise(self, connection: LdapConnection) -> None:
         request = SearchRequest(self._base, Scope.SUBTREE, self._searched, self._attributes)

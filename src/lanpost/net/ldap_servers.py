@@ -100,10 +100,19 @@ class _Server:
             self._connection.close("given up")
             self._connection = None
 
-    def close(self) -> None:
-        self.drop()
+    async def close(self) -> None:
+        """Its connection too, if it is being made."""
+        connections = [self._connection]
         if self._connecting is not None:
             self._connecting.cancel()
+            connections += [
+                made
+                for made in await asyncio.gather(self._connecting, return_exceptions=True)
+                if isinstance(made, LdapConnection)
+            ]
+        for connection in connections:
+            if connection is not None:
+                await connection.left()
 
 
 class LdapServers:
@@ -169,13 +178,14 @@ class LdapServers:
                 why = str(error)
         raise ChartUnavailable(f"the directory cannot be asked: {why}")
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Let go of all of them. Idempotent."""
         self._closed = True
         for probe in self._probes:
             probe.cancel()
+        await asyncio.gather(*self._probes, return_exceptions=True)
         for server in self._servers:
-            server.close()
+            await server.close()
 
     def _fail(self, server: _Server, connection: LdapConnection | None) -> None:
         """Nobody asks it until it is well."""
