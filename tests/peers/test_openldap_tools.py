@@ -10,8 +10,6 @@ from pathlib import Path
 import pytest
 from tests.directory_program import ADMIN, BASE, SUFFIX, DirectoryProgram, entries
 
-from lanpost.store.authority import Authority
-
 pytestmark = pytest.mark.peer
 
 
@@ -250,12 +248,13 @@ def test_wrong_passwords_and_none(directory: DirectoryProgram) -> None:
 def test_a_certificate_proves_who_one_is(
     directory: DirectoryProgram, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    directory.enrol("cert1")
-    now = datetime.now(UTC)
     pem = tmp_path / "cert1.pem"
-    pem.write_bytes(Authority.open(directory.folder / "data/tls", now).issue_client("cert1@office.lan", now))
+    directory.lanpost("ca", "issue", "cert1", "--out", str(pem))
     monkeypatch.setenv("LDAPTLS_CERT", str(pem))
     monkeypatch.setenv("LDAPTLS_KEY", str(pem))
+    # Nobody until the terminal is known.
+    directory.tool("ldapwhoami", "-Y", "EXTERNAL", "-ZZ", status=49)
+    directory.enrol("cert1")
     for words, url in ((["-ZZ"], directory.url), ([], directory.url.replace("ldap:", "ldaps:"))):
         assert f"dn:cn=cert1,{BASE}" in directory.tool("ldapwhoami", "-Y", "EXTERNAL", *words, url=url)
 

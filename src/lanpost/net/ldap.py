@@ -16,7 +16,7 @@ from typing import Any
 
 import structlog
 
-from lanpost.errors import ChartUnavailable, DirectoryRefused, StoreError
+from lanpost.errors import ChartUnavailable, DirectoryRefused, InvalidValue, StoreError
 from lanpost.model.endpoint import Endpoint
 from lanpost.net.http_server import peer_of
 from lanpost.net.ldap_operations import Client, Operations, refusal, refuse_critical
@@ -323,6 +323,9 @@ class LdapConnection(Connection):
             await work()
         except (DirectoryRefused, ChartUnavailable, StoreError) as error:
             self.answer(message, refusal(message.operation, error))
+        except InvalidValue as error:  # what the chart behind us cannot hold
+            refused = DirectoryRefused(str(error), code=ResultCode.CONSTRAINT_VIOLATION)
+            self.answer(message, refusal(message.operation, refused))
         except ConnectionError:
             pass
         except Exception:

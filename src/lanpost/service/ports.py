@@ -28,7 +28,8 @@ from lanpost.model.reply import Reply
 class Chart(Protocol):
     """The whole table of bindings, wherever it is stored.
 
-    Every method raises ChartUnavailable when the chart cannot be asked: that never means "not there".
+    Every method raises ChartUnavailable when the chart cannot be asked: that never means "not there". Those that
+    write raise InvalidValue for what this kind of chart cannot hold.
     """
 
     async def look_up(self, address: MailAddress, *, whole: bool = True) -> Entry | None:
