@@ -27,6 +27,7 @@ from lanpost.errors import (
 from lanpost.model.distinguished_name import DistinguishedName
 from lanpost.model.endpoint import Endpoint
 from lanpost.model.networks import Network, is_within
+from lanpost.net.ldap_asked import refuse_unknown
 from lanpost.net.ldap_searches import Searches
 from lanpost.net.login_delays import LoginDelays
 from lanpost.service.directory_changes import refused
@@ -161,7 +162,8 @@ class Operations:
     async def perform(self, client: Client, answers: Answers) -> None:
         """Whatever is neither a bind nor a search."""
         message = answers.message
-        _refuse_critical(message.controls)
+        for control in message.controls:
+            refuse_unknown(control)
         request, now = message.operation, self._clock()
         match request:
             case CompareRequest():
@@ -249,12 +251,6 @@ def _read(read: Callable[[bytes | None], T], request: ExtendedRequest) -> T:
         return read(request.value)
     except InvalidLdapValue as error:
         raise refused(str(error), ResultCode.PROTOCOL_ERROR) from None
-
-
-def _refuse_critical(controls: Sequence[Control]) -> None:
-    for control in controls:
-        if control.critical:
-            raise refused(f"the control {control.oid} is not known here", ResultCode.UNAVAILABLE_CRITICAL_EXTENSION)
 
 
 def _names(wanted: str, identity: Identity) -> bool:
