@@ -11,6 +11,7 @@ import threading
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -145,6 +146,11 @@ class ThreadedChart:
             with suppress(TimeoutError):
                 async with asyncio.timeout(POLL_SECONDS):
                     await changed.wait()
+
+    async def lapsed(
+        self, after: datetime, until: datetime, key: str = "", limit: int = FEED_PAGE
+    ) -> Sequence[Entry]:
+        return await self._read(self._store.lapsed, after, until, key, limit)
 
     async def close(self) -> None:
         """Do what waits, then let go. Idempotent; concurrent calls all wait for the end."""
