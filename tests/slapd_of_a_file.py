@@ -53,11 +53,11 @@ class FileSlapd:
     def url(self) -> str:
         return f"ldap://127.0.0.1:{self.port}"
 
-    def start(self, *, log_level: str = "0") -> None:
+    def start(self) -> None:
         """Return when it listens."""
         command = [program("slapd") or "slapd", "-f", str(self.folder / "slapd.conf"), "-h", f"{self.url}/"]
         with (self.folder / "log").open("ab") as log:
-            self.process = subprocess.Popen([*command, "-d", log_level], stdout=log, stderr=log, env=ENVIRONMENT)
+            self.process = subprocess.Popen([*command, "-d", "sync"], stdout=log, stderr=log, env=ENVIRONMENT)
         give_up = time.monotonic() + START_SECONDS
         while True:
             try:
