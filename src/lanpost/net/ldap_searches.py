@@ -223,10 +223,13 @@ class Searches:
                     few = [node async for node in _taken(nodes, LOOKED_AT)]
                 if time.monotonic() > limits.until:
                     raise refused("this search takes too long; narrow the filter", ResultCode.TIME_LIMIT_EXCEEDED)
-                for node in few:
+                is_last = len(few) < LOOKED_AT
+                few.reverse()
+                while few:  # until it is emptied: many may wait for their turn
+                    node = few.pop()
                     if node is not None and search.matches(node):
                         yield node
-                if len(few) < LOOKED_AT:
+                if is_last:
                     return
 
     async def _in_order(
