@@ -21,7 +21,7 @@ class MemoryChart:
         self.known: dict[MailAddress, Entry] = {}
         self.is_down = False
 
-    async def look_up(self, address: MailAddress) -> Entry | None:
+    async def look_up(self, address: MailAddress, *, whole: bool = True) -> Entry | None:
         self._answer()
         return self.known.get(address)
 

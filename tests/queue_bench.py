@@ -89,7 +89,7 @@ class BreakableChart(ThreadedChart):
     is_down = False
     inquiries = 0
 
-    async def look_up(self, address: MailAddress) -> Entry | None:
+    async def look_up(self, address: MailAddress, *, whole: bool = True) -> Entry | None:
         self.inquiries += 1
         if self.is_down:
             raise ChartUnavailable("down")

@@ -100,7 +100,10 @@ class DirectoryServer:
         stack.push_async_callback(self._face.stop, DRAIN_SECONDS)
         await self._registration.start()
         stack.push_async_callback(self._registration.stop, DRAIN_SECONDS)
-        control = ControlListener(settings.data / CONTROL_SOCKET, {"status": self._show_status})
+        control = ControlListener(
+            settings.data / CONTROL_SOCKET,
+            {"status": self._show_status, "refresh": self._registration.command_refresh},
+        )
         await control.start()
         stack.push_async_callback(control.stop)
 

@@ -12,6 +12,10 @@ _FORM = re.compile(
 )
 
 
+# As every directory writes them; what is not so, or no time at all, goes the long way.
+_PLAIN = re.compile(r"(\d{4})(\d\d)(\d\d)(\d\d)(\d\d)([0-5]\d)(?:\.(\d{1,6}))?Z\Z", re.ASCII)
+
+
 def time_text(time: datetime) -> str:
     """In UTC, exact: `20261123201500.5Z` has as many decimals as it needs."""
     time = time.astimezone(UTC)
@@ -21,6 +25,8 @@ def time_text(time: datetime) -> str:
 
 def time_of(text: str) -> datetime:
     """Aware, in UTC, cut to microseconds. Raises InvalidValue."""
+    if (plain := _PLAIN.match(text)) and (time := _plain(*plain.groups("0"))):
+        return time
     found = _FORM.match(text)
     if not found:
         raise _not_a_time(text)
@@ -43,6 +49,15 @@ def time_of(text: str) -> datetime:
         return (whole + part).astimezone(UTC)
     except (ValueError, OverflowError):
         raise _not_a_time(text) from None
+
+
+def _plain(year: str, month: str, day: str, hour: str, minute: str, second: str, fraction: str) -> datetime | None:
+    try:
+        return datetime(
+            int(year), int(month), int(day), int(hour), int(minute), int(second), int(fraction.ljust(6, "0")), UTC
+        )
+    except ValueError:
+        return None
 
 
 def _not_a_time(text: str) -> InvalidValue:

@@ -78,7 +78,7 @@ class MailAddress:
         return hash(self.key)
 
 
-@lru_cache(maxsize=8192)  # a server sees the same few addresses again and again
+@lru_cache(maxsize=16384)  # a server sees the same few addresses again and again
 def _parse(text: str, default_domain: str) -> MailAddress:
     if plain := _PLAIN.match(text):  # by far the most addresses: nothing to decide about them
         local, domain = plain.groups()

@@ -82,7 +82,7 @@ class WebdavChart:
         self._on_copy = False
         self._closed = False
 
-    async def look_up(self, address: MailAddress) -> Entry | None:
+    async def look_up(self, address: MailAddress, *, whole: bool = True) -> Entry | None:  # noqa: ARG002 - all of it costs no more
         await self._ask()
         return self._document.look_up(address)
 
@@ -152,6 +152,9 @@ class WebdavChart:
 
     async def changes_after(self, number: int, limit: int = 256) -> Sequence[Change] | None:
         return self._document.feed(number, limit)
+
+    async def lapsed(self, after: datetime, until: datetime, key: str = "", limit: int = 256) -> Sequence[Entry]:
+        return self._document.lapsed(after, until, key, limit)
 
     async def wait_after(self, number: int) -> None:
         """Our own changes at once, others' within POLL_SECONDS; at once when it is closed."""

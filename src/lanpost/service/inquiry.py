@@ -46,7 +46,7 @@ class Router:
             return Route(address, Way.MAILBOX, mailbox=address)
         ours = address.key.endswith(self._domain) and address.key.partition("@")[2] == self._domain
         try:
-            entry = await self._chart.look_up(address)
+            entry = await self._chart.look_up(address, whole=False)
         except ChartUnavailable:
             return self._unanswered(address, ours=ours, may_relay=may_relay)
         if entry is not None:

@@ -101,7 +101,7 @@ class Table:
             for name, host in {"fax1": "10.0.0.1", "fax2": "10.0.0.2", "fax3": "10.0.0.1", "away": ""}.items()
         }
 
-    async def look_up(self, who: MailAddress) -> Entry | None:
+    async def look_up(self, who: MailAddress, *, whole: bool = True) -> Entry | None:
         if self.down:
             raise ChartUnavailable("down")
         return self.entries.get(who)

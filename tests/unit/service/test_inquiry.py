@@ -35,7 +35,7 @@ class Table:
         self.down = down
         self.inquiries: list[MailAddress] = []
 
-    async def look_up(self, who: MailAddress) -> Entry | None:
+    async def look_up(self, who: MailAddress, *, whole: bool = True) -> Entry | None:
         self.inquiries.append(who)
         if self.down:
             raise ChartUnavailable("down")
