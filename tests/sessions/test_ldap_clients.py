@@ -22,6 +22,7 @@ from tests.ldap_values import requests
 
 from lanpost.app.event_loop import new_event_loop
 from lanpost.net.ldap import BATCH, MAX_MESSAGE, READ_AHEAD, UNREAD
+from lanpost.net.login_delays import LoginDelays
 from lanpost.wire import ldap_filter as f
 from lanpost.wire.ldap_client import State
 from lanpost.wire.ldap_controls import SYNC_REQUEST_OID, SyncMode, SyncRequest
@@ -262,22 +263,13 @@ def test_a_silent_client_is_told_and_let_go_but_none_that_waits_for_changes(tmp_
 
 
 def test_silence_begins_with_the_last_answer(tmp_path: Path) -> None:
-    idle = 0.3
-    with running_directory(tmp_path, idle_seconds=idle) as directory, directory.client() as client:
-        (message_id,) = client.send(ALL, controls=[FOLLOW])
-        give_up = time.monotonic() + 2 * idle
-        with directory.client() as other:
-            while time.monotonic() < give_up:
-                assert other.result(WHO)[0] == 0
-        client.session.abandon(message_id)
-        client.session.send(WHO)
-        client.flush()
-        message = client.next()
-        while message is not None and getattr(message.operation, "oid", None) != "":
-            message = client.next()
+    idle = 0.4
+    late = LoginDelays(first=1.5 * idle)
+    with running_directory(tmp_path, idle_seconds=idle, delays=late) as directory, directory.client() as client:
+        assert client.bind(ADMIN, b"wrong") == ResultCode.INVALID_CREDENTIALS
         answered = time.monotonic()
-        notice(client)
-        assert time.monotonic() - answered >= idle / 2
+        assert notice(client)[0] == ResultCode.UNAVAILABLE
+        assert time.monotonic() - answered > 0.75 * idle
 
 
 def test_unbind_ends_the_connection_without_a_word(directory: Running) -> None:
