@@ -18,7 +18,7 @@ from lanpost.model.envelope import Envelope
 from lanpost.model.proof import Proof, ProofKind
 from lanpost.model.reply import Reply
 from lanpost.wire import smtp_envelope
-from lanpost.wire.smtp_replies import ReplyReader
+from lanpost.wire.smtp_replies import ReplyReader, greeting_name
 
 
 class State(StrEnum):
@@ -98,6 +98,7 @@ CONTENT_WANTED = ContentWanted()
 _ASK_EHLO_AGAIN = frozenset({500, 501, 502, 504, 550, 554})  # by which old servers refuse EHLO (RFC 5321 §4.1.1.1)
 _NO_SMTPUTF8 = Reply(550, "5.6.7", "this mail needs SMTPUTF8 and the endpoint does not offer it")  # RFC 6531 §3.5
 _END = b".\r\n"
+_TLS = "TLS"  # no reply: whatever is received before it has begun counts for nothing
 
 
 class SmtpClient:
@@ -198,6 +199,7 @@ class SmtpClient:
         self.secure = True
         self.extensions = {}
         if self._replies.has_pending:
+            self.awaiting = "STARTTLS"
             self._event = self._closed("sent data in the clear behind its answer to STARTTLS", "4.7.0")
             return
         self._command(smtp_envelope.encoded(f"EHLO {self._hello}\r\n", 1), "EHLO")
@@ -264,7 +266,7 @@ class SmtpClient:
                 if isinstance(event, Closed):
                     self.state = State.CLOSED
                 return event
-            if self.state is State.CLOSED:
+            if self.state is State.CLOSED or self.awaiting == _TLS:
                 return None
             reply = self._replies.next_reply()
             if reply is None:
@@ -293,6 +295,7 @@ class SmtpClient:
         if state is State.SECURING:
             if reply.code != 220:
                 return self._wrong_machine(f"refuses TLS ({reply})")
+            self.awaiting = _TLS
             return START_TLS
         if state is State.RESETTING:
             if reply.code >= 300:
@@ -479,8 +482,3 @@ class SmtpClient:
     def _next_step(self, name: str) -> None:
         self._command(self._commands[self._step], name)
         self._step += 1
-
-
-def greeting_name(greeting: Reply) -> str:
-    """The name by which a server greets, in lower case: the first word (RFC 5321 §4.2)."""
-    return (greeting.text.split(maxsplit=1) or [""])[0].lower()
