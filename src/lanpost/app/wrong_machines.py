@@ -1,7 +1,7 @@
 """Another machine answers at a terminal's address: it is told in the log, and the terminal is asked where it is.
 
-Nothing was given to that machine. The terminal hears the request wherever it is now, and its mail follows as soon as
-it has registered.
+Nothing was given to that machine. The terminal hears the request wherever it is now, and its mail follows as soon
+as it has registered.
 """
 
 from __future__ import annotations
