@@ -90,7 +90,7 @@ class RegistrationClient:
 
         async def put(url: str) -> Registration:
             if url in self._directories:
-                return await self._directories[url].register(port)
+                return await self._directories[url].register(port, proof)
             status, content = await self._call(url, "PUT", body)
             registration = _read_registration(url, status, content)
             self.refresh_key = _read_refresh_key(content)
