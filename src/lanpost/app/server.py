@@ -35,12 +35,14 @@ from lanpost.app.registration import ACCOUNTS_FILE, RegistrationService, registr
 from lanpost.app.settings import Settings
 from lanpost.app.spool_adoption import adopt
 from lanpost.app.workers import Workers, report_to_first, worker_count
+from lanpost.app.wrong_machines import WrongMachines
 from lanpost.content.reports import Reporter
 from lanpost.content.trace import mail_ids
 from lanpost.errors import ConfigurationError, LanpostError, StoreBusy
+from lanpost.model.address import MailAddress
 from lanpost.model.envelope import Client
 from lanpost.model.reply import Reply
-from lanpost.net.control import Command
+from lanpost.net.control import Command, ask
 from lanpost.net.endpoint_pool import PoolLimits
 from lanpost.net.listener import ConnectionLimits, Listener
 from lanpost.net.login_delays import LoginDelays
@@ -157,7 +159,9 @@ class Server:
             await asyncio.to_thread(adopt, self._spool, spools, self._count)
         folder = ContentFolder(settings.data / "incoming" / str(self._worker))
         stack.callback(folder.close)
-        self._sender = SmtpSender(self._hostname, _sender_limits(settings))
+        wrong_machines = WrongMachines(self._ask_to_register)
+        stack.push_async_callback(wrong_machines.close)
+        self._sender = SmtpSender(self._hostname, _sender_limits(settings), wrong_machines.met)
         stack.push_async_callback(self._sender.close)
         self._router = router(settings, self._chart, self._mailboxes)
         ids = mail_ids(self._worker, now())
@@ -288,6 +292,17 @@ class Server:
             networks_without_tls=settings.authentication.networks_without_tls,
             delays=self._login_delays,
         )
+
+    async def _ask_to_register(self, addresses: Sequence[MailAddress]) -> None:
+        """Raises LanpostError where that cannot be done now."""
+        if not self._settings.registrar.refresh:
+            return
+        if self._registration is not None:
+            await self._registration.refresher.refresh(addresses)
+            return
+        named = [str(address) for address in addresses]
+        first = self._settings.data / CONTROL_SOCKET  # only the first process has the registrar
+        await asyncio.to_thread(lambda: list(ask(first, "refresh", addresses=named)))
 
     async def _log_in(self, _client: Client, login: str, password: str) -> Reply:
         return await self._authenticator.reply(login, password)

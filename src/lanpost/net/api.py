@@ -27,6 +27,7 @@ from lanpost.model.address import MailAddress
 from lanpost.model.binding import Binding, Entry
 from lanpost.model.duration import parse_duration
 from lanpost.model.endpoint import SMTP_PORT, Endpoint
+from lanpost.model.proof import Proof
 from lanpost.net.api_description import DESCRIPTION
 from lanpost.net.http_server import Application, Message, Receive, Send
 from lanpost.net.problem import HANDLERS, BadRequest, path_of, problem
@@ -194,7 +195,8 @@ class Api:
 
 def binding_json(binding: Binding, now: datetime) -> dict[str, Any]:
     """A binding as the API shows it."""
-    return {
+    shown = {"proof": str(binding.proof)} if binding.proof else {}
+    return shown | {
         "address": str(binding.address),
         "endpoint": str(binding.endpoint),
         "updated": time_text(binding.updated),
@@ -247,14 +249,16 @@ def _request_of(body: bytes) -> registration.Request:
         raise BadRequest(
             HTTPStatus.BAD_REQUEST, 'the body must be a JSON object, as {"port": 25, "lifetime": "24h"}'
         )
-    if unknown := set(fields) - {"port", "lifetime", "endpoint"}:
+    if unknown := set(fields) - {"port", "lifetime", "endpoint", "proof"}:
         named = ", ".join(sorted(unknown))[:80]
-        raise InvalidValue(f"no such field: {named}; there are port, lifetime and endpoint")
-    port, lifetime, endpoint = (fields.get(name) for name in ("port", "lifetime", "endpoint"))
+        raise InvalidValue(f"no such field: {named}; there are port, lifetime, endpoint and proof")
+    port, lifetime, endpoint, proof = (fields.get(name) for name in ("port", "lifetime", "endpoint", "proof"))
     if port is not None and (isinstance(port, bool) or not isinstance(port, int) or not 0 < port < 65536):
         raise InvalidValue("port: write a whole number from 1 to 65535")
     if endpoint is not None and not isinstance(endpoint, str):
         raise InvalidValue('endpoint: write an IP address and a port in quotes, as "10.0.0.7:25"')
+    if proof is not None and not isinstance(proof, str):
+        raise InvalidValue('proof: write "tls:SHA256" or "greeting:NAME"')
     try:
         seconds = None if lifetime is None else min(parse_duration(lifetime), MAX_LIFETIME_SECONDS)
     except InvalidValue as error:
@@ -263,6 +267,7 @@ def _request_of(body: bytes) -> registration.Request:
         port,
         None if endpoint is None else Endpoint.parse(endpoint, port or SMTP_PORT),
         None if seconds is None else timedelta(seconds=seconds),
+        None if proof is None else Proof.parse(proof),
     )
 
 

@@ -18,6 +18,7 @@ from lanpost.model.address import MailAddress
 from lanpost.model.binding import Binding, Entry, Source
 from lanpost.model.endpoint import SMTP_PORT, Endpoint
 from lanpost.model.networks import Network, is_within
+from lanpost.model.proof import Proof
 from lanpost.service.credentials import Credential, new_secret, sha256_of
 from lanpost.service.ports import Accounts, Chart, Durably, Mailboxes
 from lanpost.service.throttle import Throttle
@@ -66,6 +67,7 @@ class Request:
     port: int | None = None
     endpoint: Endpoint | None = None  # None: where it registers from
     lifetime: timedelta | None = None
+    proof: Proof | None = None  # what the machine there will show; None: nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,7 +239,8 @@ class Registrar:
             owner = registrant.terminal.address.key
         lifetime = self._lifetime(registrant, request)
         expires = None if lifetime is None else now + lifetime
-        return Binding(address, self._endpoint(registrant, peer, request), now, expires, source, owner)
+        endpoint = self._endpoint(registrant, peer, request)
+        return Binding(address, endpoint, now, expires, source, owner, request.proof)
 
     def _endpoint(self, registrant: _Registrant, peer: Endpoint, request: Request) -> Endpoint:
         asked = request.endpoint
