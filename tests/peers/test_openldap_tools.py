@@ -277,9 +277,14 @@ def test_what_is_not_there_to_be_cancelled_or_done(directory: DirectoryProgram) 
 
 
 def test_unknown_controls_matter_only_where_they_are_critical(directory: DirectoryProgram) -> None:
-    assert directory.search("-e", "manageDSAit", "-E", "subentries", "(cn=scan1)", "cn")
-    directory.tool("ldapsearch", "-x", "-b", BASE, "-e", "!manageDSAit", "(cn=scan1)", status=12)
+    assert directory.search("-E", "subentries", "(cn=scan1)", "cn")
+    directory.tool("ldapsearch", "-x", "-b", BASE, "-E", "!subentries", "(cn=scan1)", status=12)
     directory.tool("ldapdelete", "-e", "!relax", f"cn=scan1,{BASE}", status=12)
+
+
+def test_who_takes_referrals_for_entries_finds_entries(directory: DirectoryProgram) -> None:
+    assert names(directory.search("-e", "!manageDSAit", "(cn=scan1)", "cn")) == ["scan1"]
+    directory.tool("ldapcompare", "-e", "!manageDSAit", f"cn=scan1,{BASE}", "cn:scan1", status=6)
 
 
 def test_urls_that_ldapurl_writes_lead_to_the_entry(directory: DirectoryProgram) -> None:

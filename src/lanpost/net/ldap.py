@@ -8,6 +8,7 @@ while he does not read, nothing more is looked up for him.
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 import time
 from collections.abc import Callable, Coroutine, Sequence
@@ -43,6 +44,7 @@ from lanpost.wire.ldap_server import LdapServer, State
 TURN = 64  # operations of one client, until the others have theirs
 BATCH = 16 * 1024  # octets of answers that are sent together
 UNREAD = 32 * 1024  # octets that wait in our memory for a client to read; past that nothing more is done for him
+SENT_AHEAD = 128 * 1024  # octets of answers in the kernel's memory, which would grow to megabytes for each client
 READ_AHEAD = 64 * 1024  # octets of requests; while more wait to be read, none are taken from the network
 MIN_LOOK_SECONDS = 0.1  # from one look at a client's idleness to the next
 FINISH_SECONDS = 5.0  # for changes under way when we stop
@@ -151,6 +153,7 @@ class LdapConnection(Connection):
     def opened(self) -> None:
         self._peer = peer_of(self.transport)
         self.transport.set_write_buffer_limits(high=UNREAD)
+        self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SENT_AHEAD)
         self._be(ANYBODY)
         self._heard = time.monotonic()
         self._mind_idleness()

@@ -12,6 +12,7 @@ from lanpost.errors import DirectoryRefused, InvalidLdapValue
 from lanpost.service.directory_changes import refused
 from lanpost.service.directory_tree import Node
 from lanpost.wire.ldap_controls import (
+    MANAGE_DSA_IT_OID,
     PAGED_RESULTS_OID,
     SORT_REQUEST_OID,
     SORT_RESPONSE_OID,
@@ -60,13 +61,22 @@ def asked_by(controls: Sequence[Control]) -> Asked:
                 needs_order = control.critical
             elif control.oid == SYNC_REQUEST_OID:
                 sync = SyncRequest.read(control.value)
-            elif control.critical:
-                raise refused(
-                    f"the control {control.oid[:80]} is not known here", ResultCode.UNAVAILABLE_CRITICAL_EXTENSION
-                )
+            else:
+                refuse_unknown(control)
     except InvalidLdapValue as error:
         raise refused(str(error), ResultCode.PROTOCOL_ERROR) from None
     return Asked(page, order, told, sync, needs_order)
+
+
+def refuse_unknown(control: Control) -> None:
+    """DirectoryRefused where a control that is not known must not be passed over.
+
+    ManageDsaIT (RFC 3296 §3) is known everywhere: no entry of ours is a referral, so each is treated as it asks.
+    """
+    if control.critical and control.oid != MANAGE_DSA_IT_OID:
+        raise refused(
+            f"the control {control.oid[:80]} is not known here", ResultCode.UNAVAILABLE_CRITICAL_EXTENSION
+        )
 
 
 def _ordered(control: Control) -> tuple[tuple[tuple[Key, bool], ...], tuple[Control, ...]]:

@@ -237,8 +237,9 @@ class Searches:
                     found, is_done = await _matching(nodes, search)
                 if time.monotonic() > limits.until:
                     raise refused("this search takes too long; narrow the filter", ResultCode.TIME_LIMIT_EXCEEDED)
-                for node in found:
-                    yield node
+                found.reverse()
+                while found:  # until it is emptied: many may wait for their turn
+                    yield found.pop()
                 if not is_done:
                     await asyncio.sleep(0)  # a lock that nobody waits for is no pause
 

@@ -110,6 +110,9 @@ class ChartStore(Protocol):
     def feed(self, after: int, limit: int = ...) -> Sequence[Change] | None:
         """As `ChangeFeed.changes_after`."""
 
+    def lapsed(self, after: datetime, until: datetime, key: str = ..., limit: int = ...) -> Sequence[Entry]:
+        """As `ChangeFeed.lapsed`."""
+
     def generation(self) -> str:
         """As `ChangeFeed.generation`."""
 
@@ -143,6 +146,13 @@ class ChangeFeed(Protocol):
 
     async def wait_after(self, number: int) -> None:
         """Return once there may be a change after that number."""
+
+    async def lapsed(self, after: datetime, until: datetime, key: str = ..., limit: int = ...) -> Sequence[Entry]:
+        """Whose bindings expired after the one time and not after the other, by that time and their keys.
+
+        Nobody changes an entry when its binding expires, so that has no number. With `key`: what follows the
+        entry of that key that expired at `after`.
+        """
 
 
 class Accounts(Protocol):
