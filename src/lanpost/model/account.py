@@ -7,6 +7,9 @@ from datetime import datetime
 
 from lanpost.model.address import MailAddress
 
+# The organizational unit in certificates of accounts that are no terminals: a mail server's in OpenLDAP.
+CERTIFIED_ACCOUNTS = "accounts"
+
 
 @dataclass(frozen=True, slots=True)
 class Terminal:
