@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import UTC, datetime
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lanpost.errors import InvalidProof, InvalidValue
+from lanpost.model.address import MailAddress
 from lanpost.model.binding import Binding
 from lanpost.model.endpoint import Endpoint, ProvenEndpoint, proof_of
 from lanpost.model.proof import Proof, ProofKind
@@ -62,9 +66,7 @@ def test_endpoints_are_one_only_with_one_proof() -> None:
 
 
 def test_mail_for_a_binding_goes_where_its_proof_is_shown() -> None:
-    from tests.unit.model.test_binding import BINDING, FAX, NOW
-
-    assert BINDING.destination == BINDING.endpoint
-    proven = Binding(FAX, BINDING.endpoint, NOW, proof=BY_CERTIFICATE).destination
-    assert proof_of(proven) == BY_CERTIFICATE
-    assert (proven.host, proven.port) == (BINDING.endpoint.host, BINDING.endpoint.port)
+    plain = Binding(MailAddress.parse("fax1@office.lan"), Endpoint("10.0.0.7", 2525), datetime.now(UTC))
+    assert plain.destination == plain.endpoint
+    proven = replace(plain, proof=BY_CERTIFICATE).destination
+    assert proven == ProvenEndpoint("10.0.0.7", 2525, proof=BY_CERTIFICATE)
