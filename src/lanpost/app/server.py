@@ -23,6 +23,7 @@ from lanpost.app.charts import open_chart
 from lanpost.app.checks import problems
 from lanpost.app.config import load, taken_over
 from lanpost.app.control import CONTROL_SOCKET, ControlServer
+from lanpost.app.delivery_record import DeliveryRecord
 from lanpost.app.delivery_reports import DeliveryReports
 from lanpost.app.directory_face import DirectoryFace
 from lanpost.app.growing_content import ContentFolder
@@ -115,6 +116,7 @@ class Server:
                 beside = [
                     duties.create_task(self._certificates.keep_renewed()),
                     duties.create_task(self._workers.run()),
+                    duties.create_task(self._record.run()),
                 ]
                 if self._worker:
                     beside.append(duties.create_task(report_to_first(self._figures)))
@@ -161,7 +163,9 @@ class Server:
         stack.callback(folder.close)
         wrong_machines = WrongMachines(self._ask_to_register)
         stack.push_async_callback(wrong_machines.close)
-        self._sender = SmtpSender(self._hostname, _sender_limits(settings), wrong_machines.met)
+        self._record = DeliveryRecord(settings.data, lambda: self._router.rules.smarthost)
+        stack.push_async_callback(self._record.close)
+        self._sender = SmtpSender(self._hostname, _sender_limits(settings), wrong_machines.met, self._record.note)
         stack.push_async_callback(self._sender.close)
         self._router = router(settings, self._chart, self._mailboxes)
         ids = mail_ids(self._worker, now())

@@ -42,8 +42,13 @@ class SmtpSender:
         hostname: str,
         limits: SenderLimits | None = None,
         wrong_machine: Callable[[Endpoint, Sequence[MailAddress]], object] = lambda _endpoint, _addresses: None,
+        told: Callable[[Sequence[Outcome]], object] = lambda _outcomes: None,
     ) -> None:
-        """`wrong_machine` is told of each attempt that met another machine than these addresses' terminal."""
+        """`wrong_machine` is told of each attempt that met another machine than these addresses' terminal.
+
+        `told` is given the outcomes of every other one that came to an end.
+        """
+        self._told = told
         self._hostname = hostname
         self._wrong_machine = wrong_machine
         self._patience = (limits or SenderLimits()).patience
@@ -89,10 +94,12 @@ class SmtpSender:
             if may_be_stale and _never_answered(session):
                 continue  # 421 in place of an answer to MAIL: it had been idle too long for the endpoint
             reports = "DSN" in session.extensions
-            return [
+            outcomes = [
                 Outcome.of(recipient, reply, endpoint, reports=reports)
                 for recipient, reply in zip(envelope.recipients, replies, strict=True)
             ]
+            self._told(outcomes)
+            return outcomes
         raise AssertionError("the last attempt is never taken for stale")
 
     async def close(self) -> None:
