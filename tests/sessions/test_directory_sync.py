@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 from tests.directory_running import BASE, Client, Running, address, running_directory
+from tests.mail_servers import wait_until
 
 from lanpost.model.binding import Binding
 from lanpost.model.endpoint import Endpoint
+from lanpost.net.ldap import MAX_PERSISTING, READ_AHEAD
 from lanpost.wire.ldap_controls import (
     SYNC_DONE_OID,
     SYNC_REQUEST_OID,
@@ -32,6 +34,7 @@ from lanpost.wire.ldap_messages import (
     SearchEntry,
     SearchRequest,
 )
+from lanpost.wire.ldap_server import MAX_OPEN_OPERATIONS
 from lanpost.wire.ldap_sync_info import RefreshDelete, RefreshPresent, read_sync_info
 
 EVERYTHING = SearchRequest(BASE, Scope.ONE, Present("objectClass"), ("mailHost",))
@@ -141,3 +144,16 @@ def test_a_cookie_that_openldap_made_of_ours_leads_to_everything(running: Runnin
         assert copy.phase == SyncDone(copy.cookie)
         assert copy.entries == {"fax1": "[10.0.0.7]"}
         assert copy.cookie.partition(b"csn=")[2] > shown.partition(b"csn=")[2]
+
+
+def test_who_leaves_is_noticed_however_much_he_follows_and_asks(running: Running) -> None:
+    persist = SyncRequest(SyncMode.REFRESH_AND_PERSIST)
+    asked = Control(SYNC_REQUEST_OID, critical=True, value=persist.encode())
+    with running.client() as client:
+        client.send(*[EVERYTHING] * (MAX_OPEN_OPERATIONS + 1), controls=[asked])
+        client.send(*[EVERYTHING] * (3 * READ_AHEAD // 100))
+    wait_until(lambda: not running.listener.count and not running.service.tasks, "the end of his connection", str)
+    with running.client() as client:
+        ids = client.send(*[EVERYTHING] * (MAX_PERSISTING + 1), controls=[asked])
+        while set(client.session.open_operations) != set(ids[:-1]):
+            assert client.next() is not None
