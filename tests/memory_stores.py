@@ -39,10 +39,10 @@ class MemoryChart:
             progress(count)
         return count
 
-    async def unbind(self, address: MailAddress) -> bool:
+    async def unbind(self, address: MailAddress, at: Endpoint | None = None) -> bool:
         self._answer()
         entry = self.known.get(address)
-        if entry is None or entry.binding is None:
+        if entry is None or entry.binding is None or at not in (None, entry.binding.endpoint):
             return False
         self.known[address] = Entry(address, None, entry.details)
         return True

@@ -295,6 +295,16 @@ async def test_unbinding_keeps_a_known_terminal(chart: Chart) -> None:
     assert await chart.look_up(named("stranger")) is None
 
 
+async def test_unbinding_from_an_endpoint_leaves_who_has_moved_on(chart: Chart) -> None:
+    await chart.bind(bound("fax1", THERE))
+    assert await chart.unbind(named("fax1"), HERE) is False
+    assert await chart.unbind(named("fax1"), Endpoint(THERE.host)) is False  # another port
+    assert await chart.look_up(named("fax1")) == Entry(named("fax1"), bound("fax1", THERE))
+    assert await chart.unbind(named("fax1"), THERE) is True
+    assert await chart.look_up(named("fax1")) == Entry(named("fax1"))
+    assert await chart.unbind(named("stranger"), THERE) is False
+
+
 async def test_adding_makes_known_once_and_takes_nothing_away(chart: Chart) -> None:
     assert await chart.add(named("fax1")) is True
     assert await chart.look_up(named("fax1")) == Entry(named("fax1"))
