@@ -10,6 +10,7 @@ from datetime import timedelta
 from lanpost.app.certificates import Certificates, open_authority, utc_now
 from lanpost.app.charts import open_chart
 from lanpost.app.directory_enrolment import DirectoryAccess, let_log_in, lock_out
+from lanpost.app.handover_watch import log_dropped
 from lanpost.app.settings import Settings
 from lanpost.app.token_urls import registrar_urls
 from lanpost.model.address import MailAddress
@@ -85,6 +86,7 @@ def registrar_of(settings: Settings, chart: Chart, accounts: Accounts, mailboxes
         rules_of(settings),
         durably=asyncio.to_thread,
         administrator_sha256=sha256_of(admin_token(settings.data)),
+        dropped=log_dropped,
     )
 
 

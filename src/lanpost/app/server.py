@@ -26,6 +26,7 @@ from lanpost.app.control import CONTROL_SOCKET, ControlServer
 from lanpost.app.delivery_reports import DeliveryReports
 from lanpost.app.directory_face import DirectoryFace
 from lanpost.app.growing_content import ContentFolder
+from lanpost.app.handover_watch import watching_handovers
 from lanpost.app.inquiry import now, open_mailboxes, router
 from lanpost.app.logs import configure
 from lanpost.app.queue_access import SPOOL_FOLDER
@@ -267,6 +268,7 @@ class Server:
         )
         await self._registration.start()
         stack.push_async_callback(self._registration.stop, DRAIN_SECONDS)
+        await stack.enter_async_context(watching_handovers(self._chart, now))
 
     def _smtp(self, *, submission: bool = False) -> SmtpService:
         settings = self._settings

@@ -19,6 +19,7 @@ from lanpost.model.binding import Binding, Entry, Source
 from lanpost.model.endpoint import SMTP_PORT, Endpoint
 from lanpost.model.networks import Network, is_within
 from lanpost.service.credentials import Credential, new_secret, sha256_of
+from lanpost.service.handover import Dropped, ignore, make_way
 from lanpost.service.ports import Accounts, Chart, Durably, Mailboxes
 from lanpost.service.throttle import Throttle
 
@@ -94,7 +95,8 @@ class Registrar:
     """Decides on registrations and writes them into the chart.
 
     `administrator_sha256` is of the administrator's secret; b"" means there is none. `durably` runs a write that
-    waits for the disk away from the event loop. `peer` is always where the asking connection comes from.
+    waits for the disk away from the event loop. `peer` is always where the asking connection comes from. `dropped`
+    is told of terminals that another has taken the endpoint from.
     """
 
     def __init__(
@@ -106,12 +108,14 @@ class Registrar:
         *,
         durably: Durably,
         administrator_sha256: bytes = b"",
+        dropped: Dropped = ignore,
     ) -> None:
         self._chart = chart
         self._accounts = accounts
         self._mailboxes = mailboxes
         self._durably = durably
         self._administrator_sha256 = administrator_sha256
+        self._dropped = dropped
         self._wrong_secrets = Throttle(WRONG_SECRETS, timedelta(minutes=1))
         self._claims = Throttle(CLAIMS, timedelta(hours=1))
         self._claiming: set[MailAddress] = set()
@@ -224,8 +228,12 @@ class Registrar:
             if registrant.terminal and not await self._is_known(address):
                 raise _not_enrolled(address)
         binding = self._binding(address, registrant, peer, request, now)
-        await self._chart.bind(binding)
+        await self._put_in_force(binding, now)
         return binding
+
+    async def _put_in_force(self, binding: Binding, now: datetime) -> None:
+        await make_way(self._chart, binding, now, self._dropped)
+        await self._chart.bind(binding)
 
     def _binding(
         self, address: MailAddress, registrant: _Registrant, peer: Endpoint, request: Request, now: datetime
@@ -288,7 +296,7 @@ class Registrar:
             # The account is first: a binding that nobody holds the key of would be there for good.
             await self._durably(lambda: self._put_claimed(terminal))
             try:
-                await self._chart.bind(binding)
+                await self._put_in_force(binding, now)
             except BaseException:
                 await self._durably(lambda: _forget(self._accounts, terminal))
                 raise
