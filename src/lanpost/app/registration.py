@@ -13,6 +13,7 @@ from lanpost.app.directory_enrolment import DirectoryAccess, let_log_in, lock_ou
 from lanpost.app.handover_watch import log_dropped
 from lanpost.app.settings import Settings
 from lanpost.app.token_urls import registrar_urls
+from lanpost.errors import InvalidValue
 from lanpost.model.address import MailAddress
 from lanpost.model.token import EnrolmentToken
 from lanpost.net.api import Api
@@ -21,7 +22,7 @@ from lanpost.service.credentials import sha256_of
 from lanpost.service.metrics import Metrics
 from lanpost.service.ports import Accounts, Chart, Clock, Mailboxes
 from lanpost.service.registrar import Registrar, Rules
-from lanpost.service.terminals import Terminals
+from lanpost.service.terminals import NO_TRAITS, Terminals, Traits
 from lanpost.store.accounts import SqliteAccounts
 from lanpost.store.admin_token import admin_token
 
@@ -116,21 +117,35 @@ async def open_terminals(settings: Settings) -> AsyncIterator[Terminals]:
 
 
 async def enrol(
-    settings: Settings, address: MailAddress, *, speaks_for_others: bool = False, ldap: bool = False
+    settings: Settings,
+    address: MailAddress,
+    *,
+    speaks_for_others: bool = False,
+    ldap: bool = False,
+    traits: Traits = NO_TRAITS,
 ) -> EnrolmentToken:
     """Make a terminal known, with a secret of its own; `ldap`: its token names the directory.
 
     Raises what `Terminals.add`, `registrar_urls` and `DirectoryAccess.of` raise.
     """
+    expect_port(settings, traits.port)
     issue = _issuer(settings, ldap=ldap)  # first: without a place to name there is no token
     async with open_terminals(settings) as terminals:
         was_known = await terminals.knows(address)
-        secret = await terminals.add(address, utc_now(), speaks_for_others=speaks_for_others)
+        secret = await terminals.add(address, utc_now(), speaks_for_others=speaks_for_others, traits=traits)
         try:
             return await issue(address, secret)
         except BaseException:
             await terminals.undo_add(address, was_known=was_known)
             raise
+
+
+def expect_port(settings: Settings, port: int) -> None:
+    """InvalidValue where no binding may name that port."""
+    allowed = settings.delivery.endpoint_ports
+    if port not in allowed:
+        shown = ", ".join(map(str, allowed))
+        raise InvalidValue(f"port {port} is not to be had: [delivery] endpoint_ports allows {shown}")
 
 
 async def enrol_anew(settings: Settings, address: MailAddress, *, ldap: bool = False) -> EnrolmentToken:

@@ -19,6 +19,7 @@ from lanpost.model.address import MailAddress
 from lanpost.model.binding import Binding, Entry
 from lanpost.model.delivery import Outcome
 from lanpost.model.details import Details
+from lanpost.model.device import Device
 from lanpost.model.endpoint import Endpoint
 from lanpost.model.envelope import Client, Envelope, Recipient
 from lanpost.model.queued import QueuedMail
@@ -151,9 +152,12 @@ class Accounts(Protocol):
     """Terminals and people, on this machine. Raises StoreError."""
 
     def terminal(self, address: MailAddress) -> Terminal | None: ...
+    def terminal_of(self, device: Device) -> Terminal | None:
+        """Whose machine that is: by hardware address, else by client identifier, else by host name."""
+
     def terminals(self) -> Iterator[Terminal]: ...
     def put_terminal(self, terminal: Terminal) -> None:
-        """Durable on return; replaces the terminal of that address."""
+        """Durable on return; replaces the terminal of that address. No other may have its machine's names."""
 
     def remove_terminal(self, address: MailAddress) -> bool: ...
     def user(self, address: MailAddress) -> User | None: ...
