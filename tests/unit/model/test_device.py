@@ -54,7 +54,7 @@ def test_each_is_read_as_people_and_dhcp_servers_write_it(given: dict[str, str],
     ],
 )
 def test_what_is_none_of_them_is_refused_with_a_word(given: dict[str, str]) -> None:
-    with pytest.raises(InvalidValue, match="is not (a|the) "):
+    with pytest.raises(InvalidValue, match=r"is not (a|the) "):
         Device.of(**given)
 
 
