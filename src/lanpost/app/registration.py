@@ -128,7 +128,8 @@ async def enrol(
 
     Raises what `Terminals.add`, `registrar_urls` and `DirectoryAccess.of` raise.
     """
-    expect_port(settings, traits.port)
+    if traits != NO_TRAITS:  # one with an agent says its port itself
+        expect_port(settings, traits.port)
     issue = _issuer(settings, ldap=ldap)  # first: without a place to name there is no token
     async with open_terminals(settings) as terminals:
         was_known = await terminals.knows(address)
@@ -145,7 +146,7 @@ def expect_port(settings: Settings, port: int) -> None:
     allowed = settings.delivery.endpoint_ports
     if port not in allowed:
         shown = ", ".join(map(str, allowed))
-        raise InvalidValue(f"port {port} is not to be had: [delivery] endpoint_ports allows {shown}")
+        raise InvalidValue(f"port {port} is not to be had: [delivery] endpoint_ports allows {shown}; see --port")
 
 
 async def enrol_anew(settings: Settings, address: MailAddress, *, ldap: bool = False) -> EnrolmentToken:
