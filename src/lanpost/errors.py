@@ -60,6 +60,10 @@ class InvalidFilter(InvalidValue):
     """Not a search filter (RFC 4515)."""
 
 
+class InvalidRefresh(InvalidValue):
+    """Not a refresh request, or more than one can hold."""
+
+
 class ConfigurationError(LanpostError):
     """A setting that cannot be used. `str()` names file, key, value and remedy."""
 

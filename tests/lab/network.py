@@ -68,7 +68,8 @@ def run(*command: str | Path, check: bool = True) -> str:
 class Program:
     """A program that goes on running. Its output is kept, and can be waited for line by line."""
 
-    def __init__(self, name: str, command: Sequence[str | Path]) -> None:
+    def __init__(self, name: str, command: Sequence[str | Path], *, stdin: bool = False) -> None:
+        """`stdin`: it can be written to."""
         self.name = name
         self.lines: list[str] = []
         self._read = 0
@@ -78,7 +79,7 @@ class Program:
         self.process = subprocess.Popen(
             command,
             env=environment,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -103,6 +104,12 @@ class Program:
         assert found, f"{self.name} did not say {pattern!r} within {seconds:g} s:\n" + "\n".join(self.lines[-40:])
         return found
 
+    def write(self, text: str) -> None:
+        """Say something to its standard input."""
+        assert self.process.stdin
+        self.process.stdin.write(text)
+        self.process.stdin.flush()
+
     def stop(self, number: int = signal.SIGTERM) -> int:
         """Ask it to end, and wait until it has; its status."""
         if self.process.poll() is None:
@@ -112,8 +119,9 @@ class Program:
         finally:
             self.process.kill()
             self._reader.join(PATIENCE)
-            assert self.process.stdout
-            self.process.stdout.close()
+            for stream in (self.process.stdin, self.process.stdout):
+                if stream:
+                    stream.close()
             # Shown by pytest where the test fails: what one program misses, another may tell.
             print(f"--- {self.name}, ended with {self.process.returncode}", *self.lines[-SHOWN_LINES:], sep="\n")
         return status
@@ -158,15 +166,16 @@ class Node:
         """A command on this machine; its standard output."""
         return run("ip", "netns", "exec", self.namespace, *command, check=check)
 
-    def start(self, name: str, *command: str | Path) -> Program:
+    def start(self, name: str, *command: str | Path, stdin: bool = False) -> Program:
         """A program on this machine, stopped at the lab's end."""
-        program = Program(f"{self.name}: {name}", ("ip", "netns", "exec", self.namespace, *command))
+        command = ("ip", "netns", "exec", self.namespace, *command)
+        program = Program(f"{self.name}: {name}", command, stdin=stdin)
         self._lab.on_exit(program.stop)
         return program
 
-    def python(self, name: str, *arguments: str | Path) -> Program:
+    def python(self, name: str, *arguments: str | Path, stdin: bool = False) -> Program:
         """Python with our sources on this machine: `-m lanpost ...`."""
-        return self.start(name, sys.executable, *arguments)
+        return self.start(name, sys.executable, *arguments, stdin=stdin)
 
     def lanpost(self, *arguments: str | Path) -> str:
         """A lanpost command on this machine that ends by itself; its standard output."""

@@ -20,21 +20,22 @@ with smtplib.SMTP(sys.argv[1], 25, local_hostname="sender", timeout=30) as clien
 class Office:
     """A lanpost server in the lab, and a terminal that takes its own mail."""
 
-    def __init__(self, lab: Lab) -> None:
+    def __init__(self, lab: Lab, registrar: str = "") -> None:
         self.lab = lab
-        self._config = lab.server.folder / "lanpost.toml"
-        self._config.write_text(
+        self.config = lab.server.folder / "lanpost.toml"
+        self.config.write_text(
             'domain = "office.lan"\nhostname = "post.office.lan"\ndata = "data"\n'
             f'[smtp]\nlisten = ["{SERVER}:{SMTP_PORT}"]\n[submission]\nlisten = []\n[pop3]\nlisten = []\n'
             '[delivery]\ncut_through_timeout = "1s"\n'
-            f'[http]\nlisten = ["{SERVER}:{API_PORT}"]\n[log]\nformat = "text"\nlevel = "debug"\n'
+            f'[http]\nlisten = ["{SERVER}:{API_PORT}"]\n[registrar]\n{registrar}'
+            '[log]\nformat = "text"\nlevel = "debug"\n'
         )
-        self.server = lab.server.python("serve", "-m", "lanpost", "serve", "--config", self._config)
+        self.server = lab.server.python("serve", "-m", "lanpost", "serve", "--config", self.config)
         for port in (SMTP_PORT, API_PORT):
             lab.server.wait_for_listener(port, self.server)
         self.fax = lab.terminal("fax1")
         self.inbox = self.fax.folder / "data" / "inbox" / "new"
-        token = json.loads(self._ask("terminal", "add", "fax1", "--json"))["token"]
+        token = json.loads(self.ask("terminal", "add", "fax1", "--json"))["token"]
         self._start_agent(self.fax, token)
 
     def _start_agent(self, fax: Terminal, token: str) -> None:
@@ -60,10 +61,15 @@ class Office:
 
     def endpoint(self) -> str:
         """Where the chart says the terminal is."""
-        return str(json.loads(self._ask("lookup", "fax1", "--json"))["endpoint"])
+        return str(json.loads(self.ask("lookup", "fax1", "--json"))["endpoint"])
 
-    def _ask(self, *command: str) -> str:
-        return self.lab.server.lanpost(*command, "--config", self._config)
+    def outcome(self) -> str:
+        """What an inquiry for the terminal says: endpoint, hold, ..."""
+        return str(json.loads(self.ask("lookup", "fax1", "--json"))["outcome"])
+
+    def ask(self, *command: str) -> str:
+        """A lanpost command at the server."""
+        return self.lab.server.lanpost(*command, "--config", self.config)
 
 
 @pytest.mark.parametrize("client", ["udhcpc", "dhclient"])

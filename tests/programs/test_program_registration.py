@@ -142,8 +142,7 @@ def test_mail_for_a_dead_address_goes_to_the_one_registered_next(program: Progra
     fax, old, new = Enrolled.new(program), program.new_endpoint(), program.new_endpoint()
     fax.register(old)
     send(program, fax.address, "deferred")
-    (waiting,) = fax.waiting()
-    assert waiting["state"] == "due"
+    program.wait_until(lambda: [each["state"] for each in fax.waiting()] == ["due"], "the first try's end", SOON)
     endpoint = terminals.listen(new)
     fax.register(new)
     program.wait_until(lambda: subjects(endpoint.mails) == ["deferred"], "the deferred mail", SOON)

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from lanpost.app import agent_state, enrolment
+from lanpost.app.agent_refresh import AgentRefresh
 from lanpost.app.agent_state import State, Status
 from lanpost.app.enrolment import Enrolment
 from lanpost.app.settings import Settings
@@ -98,6 +99,8 @@ class Agent:
         with agent_state.only_agent(self._folder):
             service = await self._start_service()
             self._watch = open_watch(self._noticed, server_hosts(self._enrolment.token))
+            self._refresh = AgentRefresh(self._folder, self._settings.agent.refresh_port, self._asked_to_register)
+            self._obey_registrar()
             try:
                 await self._tell(self._status)
                 await self._woken_within(FIRST_LOOK_SECONDS)
@@ -112,13 +115,24 @@ class Agent:
                     await self._say_goodbye()
             finally:
                 self._watch.close()
+                await self._refresh.close()
                 if service:
                     await service.stop()
                 await self._tell(replace(self._status, state=State.STOPPED, since=_now()))
 
     def _noticed(self, change: Change) -> None:
         self._link_up |= change is Change.LINK_UP
+        self._refresh.links_changed()
         self._woken.set()
+
+    def _asked_to_register(self, delay: float) -> None:
+        self._renewal.asked(asyncio.get_running_loop().time(), delay)
+        self._woken.set()
+
+    def _obey_registrar(self) -> None:
+        """The one that this terminal is enrolled with, by the key that it told last."""
+        held = self._enrolment
+        self._refresh.use(held.refresh_key, held.token.address)
 
     async def _woken_within(self, seconds: float) -> bool:
         with contextlib.suppress(TimeoutError):
@@ -179,6 +193,7 @@ class Agent:
                 await self._read_enrolment()  # somebody may have enrolled this terminal anew
                 if self._serving != self._wanted_service():
                     self.reload()
+            self._client.refresh_proof = self._refresh.last_datagram
             registration = await self._client.register(self._settings.agent.port)
         except RegistrarUnreachable as error:
             self._renewal.failed(now(), chance)
@@ -194,9 +209,12 @@ class Agent:
             await self._registered(registration)
 
     async def _registered(self, registration: Registration) -> None:
-        held, authority = self._enrolment, self._client.authority
+        held, client = self._enrolment, self._client
         try:
-            self._enrolment = await asyncio.to_thread(enrolment.keep_authority, self._folder, held, authority)
+            self._enrolment = await asyncio.to_thread(
+                enrolment.keep, self._folder, held, client.authority, client.refresh_key
+            )
+            self._obey_registrar()
         except (ConfigurationError, StoreError) as error:
             log.warning("cannot keep the server's certificate, it will be asked for again: %s", error)
         is_new = self._status.state is not State.REGISTERED or self._status.endpoint != registration.endpoint
@@ -261,6 +279,7 @@ class Agent:
     async def _read_enrolment(self) -> None:
         self._enrolment = await asyncio.to_thread(enrolment.load, self._folder)
         self._client = self._make_client()
+        self._obey_registrar()
 
     def _make_client(self) -> RegistrationClient:
         held: Enrolment = self._enrolment
@@ -302,7 +321,7 @@ async def register_once(settings: Settings) -> Registration:
     held = enrolment.load(folder)
     client = RegistrationClient(held.token, held.authority, settings.agent.address)
     registration = await client.register(settings.agent.port)
-    enrolment.keep_authority(folder, held, client.authority)
+    enrolment.keep(folder, held, client.authority, client.refresh_key)
     return registration
 
 

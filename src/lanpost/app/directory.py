@@ -102,7 +102,10 @@ class DirectoryServer:
         await self._registration.start()
         stack.push_async_callback(self._registration.stop, DRAIN_SECONDS)
         await stack.enter_async_context(watching_handovers(chart, utc_now))
-        control = ControlListener(settings.data / CONTROL_SOCKET, {"status": self._show_status})
+        control = ControlListener(
+            settings.data / CONTROL_SOCKET,
+            {"status": self._show_status, "refresh": self._registration.command_refresh},
+        )
         await control.start()
         stack.push_async_callback(control.stop)
 

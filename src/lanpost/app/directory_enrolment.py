@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from lanpost.app.certificates import FOLDER as KEYS_FOLDER
 from lanpost.app.chart_directory import open_directory
 from lanpost.app.directory_face import tree_of
 from lanpost.app.settings import Settings
@@ -22,6 +23,7 @@ from lanpost.model.address import MailAddress
 from lanpost.model.directory_url import DirectoryUrl
 from lanpost.model.token import EnrolmentToken
 from lanpost.net.chart_ldap import LdapChart
+from lanpost.store.refresh_key import RefreshKey
 
 SALT_OCTETS = 8
 
@@ -32,6 +34,7 @@ class DirectoryAccess:
 
     servers: tuple[DirectoryUrl, ...]
     authority: bytes  # CA certificate, DER
+    refresh_key: bytes
 
     @staticmethod
     def of(settings: Settings) -> DirectoryAccess:
@@ -41,11 +44,13 @@ class DirectoryAccess:
                 "chart.address_attribute and its like name the directory's own attributes: terminals write those "
                 "of lanpost, and so cannot register there themselves; leave --ldap away"
             )
-        return DirectoryAccess(directory_servers(settings), directory_authority(settings))
+        refresh_key = RefreshKey.open(settings.data / KEYS_FOLDER).public
+        return DirectoryAccess(directory_servers(settings), directory_authority(settings), refresh_key)
 
     def token(self, address: MailAddress, secret: str, entry: str) -> EnrolmentToken:
         urls = tuple(str(server.of(entry)) for server in self.servers)
-        return EnrolmentToken(urls, hashlib.sha256(self.authority).hexdigest(), address, secret, self.authority)
+        pin = hashlib.sha256(self.authority).hexdigest()
+        return EnrolmentToken(urls, pin, address, secret, self.authority, self.refresh_key)
 
 
 async def let_log_in(settings: Settings, address: MailAddress, secret: str) -> str:

@@ -21,10 +21,14 @@ _REMEDY = "run `lanpost terminal add ADDRESS` at the server and paste the line t
 
 @dataclass(frozen=True, slots=True)
 class Enrolment:
-    """`authority` is PEM, "" until the server was reached for the first time."""
+    """`authority` is PEM, "" until the server was reached for the first time.
+
+    `refresh_key` is of the registrar's refresh requests (Ed25519, raw), as it told it last; the token's until then.
+    """
 
     token: EnrolmentToken
     authority: str = ""
+    refresh_key: bytes = b""
 
 
 def agent_folder(data: Path) -> Path:
@@ -39,7 +43,11 @@ def agent_folder(data: Path) -> Path:
 
 def save(folder: Path, enrolment: Enrolment) -> None:
     """Put an enrolment in force, durably, in place of the former one."""
-    document = {"token": enrolment.token.encode(), "authority": enrolment.authority}
+    document = {
+        "token": enrolment.token.encode(),
+        "authority": enrolment.authority,
+        "refresh_key": enrolment.refresh_key.hex(),
+    }
     try:
         replace_file(folder / FILE, json.dumps(document, indent=1).encode(), 0o600)
     except OSError as error:
@@ -52,6 +60,7 @@ def load(folder: Path) -> Enrolment:
     try:
         document = json.loads(file.read_text("utf-8"))
         token, authority = str(document["token"]), str(document["authority"])
+        refresh_key = bytes.fromhex(document.get("refresh_key", ""))
     except FileNotFoundError:
         raise ConfigurationError(f"{file}: this terminal is not enrolled; {_REMEDY}") from None
     except OSError as error:
@@ -59,15 +68,19 @@ def load(folder: Path) -> Enrolment:
     except (ValueError, LookupError, TypeError):
         raise ConfigurationError(f"{file}: damaged; {_REMEDY}") from None
     try:
-        return Enrolment(EnrolmentToken.decode(token), authority)
+        decoded = EnrolmentToken.decode(token)
+        return Enrolment(decoded, authority, refresh_key or decoded.refresh_key)
     except InvalidValue as error:
         raise ConfigurationError(f"{file}: {error}") from None
 
 
-def keep_authority(folder: Path, enrolment: Enrolment, authority: str) -> Enrolment:
-    """Remember the authority that the token's pin has vouched for; not if somebody has enrolled anew meanwhile."""
-    known = replace(enrolment, authority=authority)
-    if authority != enrolment.authority and load(folder).token == enrolment.token:
+def keep(folder: Path, enrolment: Enrolment, authority: str, refresh_key: bytes) -> Enrolment:
+    """Remember the authority that the token's pin has vouched for, and the key that it told of.
+
+    Not if somebody has enrolled anew meanwhile.
+    """
+    known = replace(enrolment, authority=authority, refresh_key=refresh_key or enrolment.refresh_key)
+    if known != enrolment and load(folder).token == enrolment.token:
         save(folder, known)
     return known
 
@@ -78,7 +91,8 @@ async def enrol(data: Path, text: str) -> tuple[Enrolment, str]:
     Raises InvalidValue for what is no token, RegistrarUntrusted when the server that answers is not the token's,
     RegistrationRefused when a directory does not take its secret; then nothing is kept.
     """
-    enrolment = Enrolment(EnrolmentToken.decode(text))
+    token = EnrolmentToken.decode(text)
+    enrolment = Enrolment(token, refresh_key=token.refresh_key)
     unreachable = ""
     try:
         authority = await RegistrationClient(enrolment.token).recognise()

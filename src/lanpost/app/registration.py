@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import asdict
 from datetime import timedelta
+from typing import Any
 
+from lanpost.app.certificates import FOLDER as KEYS_FOLDER
 from lanpost.app.certificates import Certificates, open_authority, utc_now
 from lanpost.app.charts import open_chart
 from lanpost.app.directory_enrolment import DirectoryAccess, let_log_in, lock_out
 from lanpost.app.handover_watch import log_dropped
+from lanpost.app.refresher import Refresher
 from lanpost.app.settings import Settings
 from lanpost.app.token_urls import registrar_urls
 from lanpost.errors import InvalidValue
@@ -25,6 +29,7 @@ from lanpost.service.registrar import Registrar, Rules
 from lanpost.service.terminals import NO_TRAITS, Terminals, Traits
 from lanpost.store.accounts import SqliteAccounts
 from lanpost.store.admin_token import admin_token
+from lanpost.store.refresh_key import RefreshKey
 
 ACCOUNTS_FILE = "accounts.sqlite3"  # in `data`
 
@@ -44,11 +49,16 @@ class RegistrationService:
         unwell: Callable[[], str] = lambda: "",
         clock: Clock = utc_now,
     ) -> None:
-        """Makes the administrator's secret at the first start. `unwell` says why the server does not serve, or "".
+        """Makes the administrator's secret and the key of refresh requests at the first start.
+
+        `unwell` says why the server does not serve, or "".
 
         Raises StoreError.
         """
         self.registrar = registrar_of(settings, chart, accounts, mailboxes)
+        self.refresher = Refresher(settings, chart, accounts, clock)
+        self._domain = settings.domain
+        self._refreshing: asyncio.Task[None] | None = None
         api = Api(
             self.registrar,
             domain=settings.domain,
@@ -56,6 +66,8 @@ class RegistrationService:
             clock=clock,
             metrics=metrics,
             unwell=unwell,
+            refresh_key=self.refresher.public_key,
+            learn_refresh=self.refresher.learn,
         )
         self._server = HttpServer(settings.http.listen, api.application(), certificates.context)
         metrics.gauge("lanpost_http_connections", "Connections to the HTTP server.", lambda: self._server.count)
@@ -68,14 +80,25 @@ class RegistrationService:
     def reload(self, settings: Settings) -> None:
         """Use the rules of these settings from now on; where it listens stays."""
         self.registrar.use(rules_of(settings))
+        self.refresher.use(settings)
 
     async def start(self) -> None:
-        """Listen. Raises ConfigurationError."""
+        """Listen, and ask the terminals to register. Raises ConfigurationError."""
         await self._server.start()
+        self._refreshing = asyncio.ensure_future(self.refresher.run())
 
     async def stop(self, seconds: float) -> None:
-        """Accept no more, finish what is being answered within `seconds`. Idempotent."""
+        """Ask and accept no more, finish what is being answered within `seconds`. Idempotent."""
+        if self._refreshing is not None:
+            self._refreshing.cancel()
+            await asyncio.gather(self._refreshing, return_exceptions=True)
+        await self.refresher.close()
         await self._server.stop(seconds)
+
+    async def command_refresh(self, arguments: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """`refresh` at the control socket: `addresses` to ask, or everyone. Raises LanpostError."""
+        addresses = [MailAddress.parse(str(text), self._domain) for text in arguments.get("addresses", ())]
+        return [asdict(await self.refresher.refresh(addresses))]
 
 
 def registrar_of(settings: Settings, chart: Chart, accounts: Accounts, mailboxes: Mailboxes) -> Registrar:
@@ -162,9 +185,10 @@ async def enrol_anew(settings: Settings, address: MailAddress, *, ldap: bool = F
 def _issuer(settings: Settings, *, ldap: bool) -> Callable[[MailAddress, str], Awaitable[EnrolmentToken]]:
     if not ldap:
         urls, pin = registrar_urls(settings), open_authority(settings).pin
+        refresh_key = RefreshKey.open(settings.data / KEYS_FOLDER).public
 
         async def issue(address: MailAddress, secret: str) -> EnrolmentToken:
-            return EnrolmentToken(urls, pin, address, secret)
+            return EnrolmentToken(urls, pin, address, secret, refresh_key=refresh_key)
 
         return issue
     access = DirectoryAccess.of(settings)

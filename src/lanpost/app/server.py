@@ -42,6 +42,7 @@ from lanpost.content.trace import mail_ids
 from lanpost.errors import ConfigurationError, LanpostError, StoreBusy
 from lanpost.model.envelope import Client
 from lanpost.model.reply import Reply
+from lanpost.net.control import Command
 from lanpost.net.endpoint_pool import PoolLimits
 from lanpost.net.listener import ConnectionLimits, Listener
 from lanpost.net.login_delays import LoginDelays
@@ -254,25 +255,26 @@ class Server:
             await self._directory.start()
             stack.push_async_callback(self._directory.stop, 0)
             self._listeners = [*self._listeners, self._directory.listener]
+        more: dict[str, Command] = {}
+        if not self._worker:
+            self._add_gauges()
+            self._registration = RegistrationService(
+                settings,
+                self._chart,
+                self._accounts,
+                self._mailboxes,
+                self._certificates,
+                metrics=self._metrics,
+                unwell=lambda: "" if self._spool.room() else "no room for mail in the data folder",
+            )
+            await self._registration.start()
+            stack.push_async_callback(self._registration.stop, DRAIN_SECONDS)
+            await stack.enter_async_context(watching_handovers(self._chart, now))
+            more["refresh"] = self._registration.command_refresh
         name = f"control-{self._worker}.sock" if self._worker else CONTROL_SOCKET
-        control = ControlServer(settings.data / name, self._queue, self.status)
+        control = ControlServer(settings.data / name, self._queue, self.status, more)
         await control.start()
         stack.push_async_callback(control.stop)
-        if self._worker:
-            return
-        self._add_gauges()
-        self._registration = RegistrationService(
-            settings,
-            self._chart,
-            self._accounts,
-            self._mailboxes,
-            self._certificates,
-            metrics=self._metrics,
-            unwell=lambda: "" if self._spool.room() else "no room for mail in the data folder",
-        )
-        await self._registration.start()
-        stack.push_async_callback(self._registration.stop, DRAIN_SECONDS)
-        await stack.enter_async_context(watching_handovers(self._chart, now))
 
     def _smtp(self, *, submission: bool = False) -> SmtpService:
         settings = self._settings

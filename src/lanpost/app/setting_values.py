@@ -169,7 +169,14 @@ def networks(value: Any) -> tuple[Network, ...]:
         raise ValueError(f'{error}; write networks as ["10.0.0.0/8", "fd00::/8"]') from None
 
 
-LISTS: tuple[Reader, ...] = (texts, urls, directory_urls, ports, listens, networks)
+def hosts(value: Any) -> tuple[str, ...]:
+    try:
+        return tuple(str(ipaddress.ip_address(text(item))) for item in _list(value))
+    except ValueError:
+        raise ValueError('write IP addresses in quotes, as ["10.1.255.255", "10.2.0.7"]') from None
+
+
+LISTS: tuple[Reader, ...] = (texts, urls, directory_urls, ports, listens, networks, hosts)
 
 
 def _list(value: Any) -> list[Any]:

@@ -89,6 +89,12 @@ class Registrar:
     policy: str = setting(read.one_of("enrolled", "claim"), "enrolled")
     networks: tuple[Network, ...] = setting(read.networks, "10.0.0.0/8")
     lifetime: float = setting(read.duration, "24h")
+    refresh: bool = setting(read.truth, True)  # ask terminals that have been silent to register again
+    refresh_after: int = setting(read.percent, 75)  # of a binding's lifetime
+    refresh_port: int = setting(read.port, 8026)  # UDP, where agents hear that
+    refresh_to: tuple[str, ...] = setting(
+        read.hosts
+    )  # besides our own links: hosts, other links' broadcast addresses
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +150,7 @@ class Agent:
     address: str = setting(read.ip_text, "")  # register from this address of ours; empty: what reaches the server
     goodbye: bool = setting(read.truth, False)  # unbind at shutdown
     settle: float = setting(read.duration, "20ms")
+    refresh_port: int = setting(read.port, 8026)  # UDP, where the registrar's requests are heard
 
 
 @dataclass(frozen=True, slots=True)

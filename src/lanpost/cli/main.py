@@ -21,6 +21,7 @@ COMMANDS = {
     "demo": "lanpost.cli.demo:demo",
     "lookup": "lanpost.cli.lookup:lookup",
     "queue": "lanpost.cli.queue:queue",
+    "refresh": "lanpost.cli.refresh:refresh",
     "serve": "lanpost.cli.serve:serve",
     "status": "lanpost.cli.status:status",
     "terminal": "lanpost.cli.terminal:terminal",

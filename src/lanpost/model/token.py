@@ -1,9 +1,9 @@
 """The enrolment token: one line that holds all a terminal needs to find, trust and use its registrar.
 
-    lanpost1.<base64url of JSON: urls, pin, address, secret[, ca]>.<8 characters of checksum>
+    lanpost1.<base64url of JSON: urls, pin, address, secret[, refresh][, ca]>.<8 characters of checksum>
 
-`ca`, the CA certificate itself, is there where one of the URLs is a directory's: no directory can be asked for it
-before it is trusted.
+`refresh` is the public key of the registrar's refresh requests. `ca`, the CA certificate itself, is there where one
+of the URLs is a directory's: no directory can be asked for it before it is trusted. Other fields are ignored.
 
 The checksum finds a cut or mistyped paste; it is no protection, the whole token is a secret.
 Raises InvalidValue, never anything else, on whatever text it is given. Standard library only: the agent uses it.
@@ -28,6 +28,7 @@ REGISTRAR_NAME = "registrar.lanpost.internal"  # in every registrar's certificat
 PREFIX = "lanpost1."
 MAX_TOKEN = 8192  # characters; a token with a dozen URLs has about 900, one with our CA certificate 500 more
 MAX_URLS = 32
+REFRESH_KEY_OCTETS = 32
 
 _CHECKSUM_OCTETS = 6  # 8 characters of base64url
 _ANY_VERSION = re.compile(r"lanpost(\d{1,9})\.")
@@ -52,6 +53,7 @@ class EnrolmentToken:
     authority: bytes = field(
         default=b"", repr=False
     )  # the CA certificate (DER); empty where a server is asked for it
+    refresh_key: bytes = b""  # Ed25519, raw; empty: from a server that makes no refresh requests
 
     def __post_init__(self) -> None:
         if not 1 <= len(self.urls) <= MAX_URLS:
@@ -66,6 +68,8 @@ class EnrolmentToken:
             raise InvalidValue(
                 "the secret of an enrolment token must be 1 to 256 characters of A-Z a-z 0-9 . _ ~ + / -"
             )
+        if len(self.refresh_key) not in (0, REFRESH_KEY_OCTETS):
+            raise InvalidValue(f"the refresh key of an enrolment token has {REFRESH_KEY_OCTETS} octets")
         if self.authority and hashlib.sha256(self.authority).hexdigest() != self.pin:
             raise InvalidValue("the CA certificate in the enrolment token is not the one that its pin names")
         if not self.authority and any(each.is_secure or each.starts_tls for each in directories):
@@ -74,6 +78,8 @@ class EnrolmentToken:
     def encode(self) -> str:
         """The token as one word of ASCII."""
         fields = {"urls": self.urls, "pin": self.pin, "address": str(self.address), "secret": self.secret}
+        if self.refresh_key:
+            fields["refresh"] = base64.b64encode(self.refresh_key).decode("ascii")
         if self.authority:
             fields["ca"] = base64.b64encode(self.authority).decode("ascii")
         body = PREFIX + _to_text(json.dumps(fields, separators=(",", ":")).encode())
@@ -124,11 +130,12 @@ def _from_fields(body: str) -> EnrolmentToken:
         fields: Any = json.loads(base64.b64decode(body + "=" * (-len(body) % 4), altchars=b"-_", validate=True))
         urls, pin, address, secret = (fields[name] for name in ("urls", "pin", "address", "secret"))
         authority = base64.b64decode(fields.get("ca", ""), validate=True)
+        refresh_key = base64.b64decode(fields.get("refresh", ""), validate=True)
     except (ValueError, RecursionError, TypeError, LookupError, AttributeError):
         raise InvalidValue(f"the enrolment token does not hold what it should; {_AGAIN}") from None
     if not isinstance(urls, list) or not all(isinstance(item, str) for item in (*urls, pin, address, secret)):
         raise InvalidValue(f"the enrolment token does not hold what it should; {_AGAIN}")
-    return EnrolmentToken(tuple(urls), pin, MailAddress.parse(address), secret, authority)
+    return EnrolmentToken(tuple(urls), pin, MailAddress.parse(address), secret, authority, refresh_key)
 
 
 def _checksum(body: str) -> str:

@@ -7,9 +7,10 @@ itself and to administrators, to nobody else: not on loopback either, where any 
 from __future__ import annotations
 
 import asyncio
+import base64
 import ipaddress
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import Any
@@ -21,7 +22,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from lanpost.content.chart_record import time_text
-from lanpost.errors import InvalidValue, RegistrationRefused
+from lanpost.errors import InvalidValue, RegistrationRefused, StoreError
 from lanpost.model.address import MailAddress
 from lanpost.model.binding import Binding, Entry
 from lanpost.model.duration import parse_duration
@@ -36,6 +37,7 @@ from lanpost.service.credentials import Credential
 from lanpost.service.metrics import Metrics
 from lanpost.service.ports import Clock
 from lanpost.service.registrar import Registrar
+from lanpost.wire.refresh import PROOF_HEADER
 
 MAX_BODY = 16384  # octets; a registration has about a hundred
 BODY_SECONDS = 10.0  # for all of it
@@ -62,13 +64,18 @@ class Api:
         clock: Clock,
         metrics: Metrics,
         unwell: Callable[[], str] = lambda: "",
+        refresh_key: bytes = b"",
+        learn_refresh: Callable[[bytes], Awaitable[None]] | None = None,
     ) -> None:
+        """`learn_refresh` is given the refresh request that a registering terminal obeyed last."""
         self._registrar = registrar
         self._domain = domain
         self._ca_pem = ca_pem
         self._clock = clock
         self._metrics = metrics
         self._unwell = unwell
+        self._refresh_key = base64.b64encode(refresh_key).decode("ascii")
+        self._learn_refresh = learn_refresh
 
     def application(self) -> Application:
         """What HttpServer runs."""
@@ -108,10 +115,26 @@ class Api:
         registered = await self._registrar.register(address, credential, peer, asked, now)
         binding = registered.binding
         self._note(binding, peer, claimed=bool(registered.key))
+        await self._learn(request)
         answer = binding_json(binding, now)
+        if self._refresh_key:
+            answer["refresh_key"] = self._refresh_key
         if registered.key:
             return JSONResponse({**answer, "key": registered.key}, HTTPStatus.CREATED, _PRIVATE)
         return JSONResponse(answer, headers=_PRIVATE)
+
+    async def _learn(self, request: Request) -> None:
+        shown = request.headers.get(PROOF_HEADER, "")
+        if not shown or self._learn_refresh is None:
+            return
+        try:
+            datagram = base64.b64decode(shown, validate=True)
+        except ValueError:
+            return
+        try:
+            await self._learn_refresh(datagram)
+        except StoreError as error:
+            log.error("the number of refresh requests cannot be stored", reason=str(error))
 
     async def get(self, request: Request) -> Response:
         address, credential, peer = self._who(request)

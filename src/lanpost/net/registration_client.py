@@ -10,6 +10,7 @@ Raises RegistrarUnreachable (no answer, or the server cannot serve now), Registr
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import http.client
 import io
@@ -27,6 +28,7 @@ from lanpost.model.registration import Registration
 from lanpost.model.token import REGISTRAR_NAME, EnrolmentToken
 from lanpost.net.ldap_registration import LdapRegistration
 from lanpost.net.registrar_access import CONNECT_SECONDS, connect_from, is_want_of_way, pin_of, verifying
+from lanpost.wire.refresh import PROOF_HEADER
 
 Answer = TypeVar("Answer")
 
@@ -50,6 +52,8 @@ class RegistrationClient:
         self._token = token
         self._authority = authority or (ssl.DER_cert_to_PEM_cert(token.authority) if token.authority else "")
         self._source = source
+        self.refresh_key = b""  # of the registrar's refresh requests, as its last answer told it
+        self.refresh_proof = b""  # the last of them that was genuine, for a registrar that has lost count
         self._directories = {
             url: LdapRegistration(url, token, self._authority, source)
             for url in token.urls
@@ -84,7 +88,9 @@ class RegistrationClient:
             if url in self._directories:
                 return await self._directories[url].register(port)
             status, content = await self._call(url, "PUT", body)
-            return _read_registration(url, status, content)
+            registration = _read_registration(url, status, content)
+            self.refresh_key = _read_refresh_key(content)
+            return registration
 
         return await self._first_of(put)
 
@@ -125,6 +131,8 @@ class RegistrationClient:
         headers = {"Authorization": f"Bearer {self._token.secret}"}
         if body:
             headers["Content-Type"] = "application/json"
+            if self.refresh_proof:
+                headers[PROOF_HEADER] = base64.b64encode(self.refresh_proof).decode("ascii")
         return await self._exchange(url, context, method, path, headers, body)
 
     async def _fetch_authority(self, url: str) -> str:
@@ -232,6 +240,13 @@ def _read_registration(url: str, status: int, content: bytes) -> Registration:
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
         raise RegistrarUnreachable(f"{url} gave an answer that cannot be read ({error!r})") from None
     return Registration(address, endpoint, updated, expires, lifetime, url)
+
+
+def _read_refresh_key(content: bytes) -> bytes:
+    try:
+        return base64.b64decode(json.loads(content).get("refresh_key", ""), validate=True)
+    except (ValueError, TypeError, AttributeError):
+        return b""
 
 
 def _check(url: str, status: int, content: bytes) -> None:

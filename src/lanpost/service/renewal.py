@@ -27,6 +27,10 @@ class Renewal:
         """The addresses, the link or the settings changed: register at once, and begin with short pauses."""
         self.due, self.failures, self.refusals = now, 0, 0
 
+    def asked(self, now: float, delay: float) -> None:
+        """The registrar wants to hear from us after `delay` seconds, if not before."""
+        self.due = min(self.due, now + delay)
+
     def registered(self, now: float, lifetime: float | None, jitter: float) -> None:
         """The server took it. `lifetime` in seconds, None: it has no end, and is renewed as a day's one."""
         self.failures = self.refusals = 0

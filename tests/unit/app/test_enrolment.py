@@ -47,11 +47,11 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
 
 def test_an_agent_that_learns_the_authority_does_not_undo_a_new_enrolment(tmp_path: Path) -> None:
     enrolment.save(tmp_path, Enrolment(TOKEN))
-    assert enrolment.keep_authority(tmp_path, Enrolment(TOKEN), "PEM") == Enrolment(TOKEN, "PEM")
+    assert enrolment.keep(tmp_path, Enrolment(TOKEN), "PEM", b"") == Enrolment(TOKEN, "PEM")
     assert enrolment.load(tmp_path).authority == "PEM"
     other = replace(TOKEN, secret="other")
     enrolment.save(tmp_path, Enrolment(other))
-    enrolment.keep_authority(tmp_path, Enrolment(TOKEN), "PEM")
+    enrolment.keep(tmp_path, Enrolment(TOKEN), "PEM", b"")
     assert enrolment.load(tmp_path) == Enrolment(other)
 
 
