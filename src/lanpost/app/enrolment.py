@@ -86,6 +86,11 @@ def keep(folder: Path, enrolment: Enrolment, authority: str, refresh_key: bytes)
 
 
 async def enrol(data: Path, text: str) -> tuple[Enrolment, str]:
+    """The agent's enrolment, in its own folder below `data`; see `enrol_in`."""
+    return await enrol_in(agent_folder(data), text)
+
+
+async def enrol_in(folder: Path, text: str) -> tuple[Enrolment, str]:
     """Take a pasted token in and keep it; the second value says why the server could not be asked, "" if it was.
 
     Raises InvalidValue for what is no token, RegistrarUntrusted when the server that answers is not the token's,
@@ -99,5 +104,5 @@ async def enrol(data: Path, text: str) -> tuple[Enrolment, str]:
         enrolment = replace(enrolment, authority=authority)
     except RegistrarUnreachable as error:
         unreachable = str(error)
-    save(agent_folder(data), enrolment)
+    save(folder, enrolment)
     return enrolment, unreachable
