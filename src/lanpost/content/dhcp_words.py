@@ -12,9 +12,7 @@ MAX_LEASES = 64  # of one event; there is one, or a few for IPv6
 _KEA_ENDS = {"release": "released", "expire": "expired", "decline": "declined"}
 _DNSMASQ_EVENTS = {"add": "bound", "old": "renewed", "del": "released"}
 
-Fields = dict[
-    str, str
-]  # of a lease as `POST /v1/leases` takes it: event, address, mac, client_id, hostname, lifetime
+Fields = dict[str, str]  # as `POST /v1/leases` takes them
 
 
 def kea_words(point: str, environment: Mapping[str, str]) -> Iterator[Fields]:
