@@ -50,14 +50,17 @@ async def settle(chart: Chart, address: MailAddress, now: datetime, dropped: Dro
     if binding is None or not binding.is_live(now):
         return
     for former in await chart.bound_to(binding.endpoint):
-        older = former.updated < binding.updated
-        if older and gives_way(former, binding, now) and await chart.unbind(former.address, binding.endpoint):
+        if (
+            _order(former) < _order(binding)
+            and gives_way(former, binding, now)
+            and await chart.unbind(former.address, binding.endpoint)
+        ):
             dropped(former, f"{address} has its endpoint")
 
 
 async def shared_endpoints(entries: AsyncIterable[Entry], now: datetime) -> Sequence[MailAddress]:
     """Addresses to `settle`, of a whole chart: those bound last, where an endpoint has several."""
-    newest: dict[Endpoint, tuple[datetime, MailAddress]] = {}
+    newest: dict[Endpoint, tuple[datetime, str, MailAddress]] = {}
     shared: dict[Endpoint, None] = {}
     async for entry in entries:
         binding = entry.binding
@@ -66,6 +69,11 @@ async def shared_endpoints(entries: AsyncIterable[Entry], now: datetime) -> Sequ
         endpoint = binding.endpoint
         if endpoint in newest:
             shared[endpoint] = None
-        if endpoint not in newest or newest[endpoint][0] < binding.updated:
-            newest[endpoint] = (binding.updated, binding.address)
-    return [newest[endpoint][1] for endpoint in shared]
+        if endpoint not in newest or newest[endpoint][:2] < _order(binding):
+            newest[endpoint] = (*_order(binding), binding.address)
+    return [newest[endpoint][2] for endpoint in shared]
+
+
+def _order(binding: Binding) -> tuple[datetime, str]:
+    """Which of two was bound last; of two in one moment it is the same one, whoever asks."""
+    return binding.updated, binding.address.key

@@ -93,6 +93,13 @@ async def test_who_was_bound_later_stays_whoever_is_looked_at() -> None:
     assert still_bound(chart) == {"old", "new"}
 
 
+async def test_of_two_that_were_bound_in_one_moment_one_stays() -> None:
+    chart = await chart_of(bound("a"), bound("b"))
+    for name in ("a", "b"):
+        await settle(chart, bound(name).address, NOW, lambda *_: None)
+    assert still_bound(chart) == {"b"}
+
+
 async def test_a_whole_chart_is_searched_for_endpoints_with_several_terminals() -> None:
     elsewhere = Endpoint("10.0.0.8")
     chart = await chart_of(
