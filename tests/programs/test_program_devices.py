@@ -5,8 +5,8 @@ from __future__ import annotations
 import smtplib
 from typing import Any
 
+from tests.enrolled import Enrolled
 from tests.program import HOST, Program
-from tests.programs.test_program_registration import Enrolled
 from tests.terminals import Terminals, subjects
 
 

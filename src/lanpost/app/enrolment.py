@@ -87,6 +87,7 @@ def keep(folder: Path, enrolment: Enrolment, authority: str, refresh_key: bytes)
 
 async def enrol(data: Path, text: str) -> tuple[Enrolment, str]:
     """The agent's enrolment, in its own folder below `data`; see `enrol_in`."""
+    EnrolmentToken.decode(text)  # before a folder is made for what is none
     return await enrol_in(agent_folder(data), text)
 
 

@@ -62,6 +62,9 @@ class Ldap:
     admin_password_file: str = setting(read.text, "")
     anonymous: str = setting(read.one_of("read", "none"), "read")
     client_ca_file: str = setting(read.text, "")  # whose client certificates log in by EXTERNAL; empty: our own CA
+    networks_without_delay: tuple[Network, ...] = setting(
+        read.networks
+    )  # whose wrong passwords are answered at once
     entries: int = setting(read.count, 100_000)  # of one search
     search_timeout: float = setting(read.duration, "60s")
     idle: float = setting(read.duration, "15m")

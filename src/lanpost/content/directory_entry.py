@@ -101,9 +101,8 @@ def detail_attributes(details: Details) -> Attributes:
 def location_of(binding: Binding) -> Attributes:
     """Those of LOCATION that the binding has."""
     endpoint = binding.endpoint
-    host = f"{endpoint.host}%{endpoint.zone}" if endpoint.zone else endpoint.host
     attributes: Attributes = {
-        "ipHostNumber": (host.encode(),),
+        "ipHostNumber": (host_of(endpoint),),
         "mailHost": (endpoint.literal.encode(),),
         "lanpostPort": (b"%d" % endpoint.port,),
         "lanpostNextHop": (next_hop(endpoint).encode(),),
@@ -117,6 +116,13 @@ def location_of(binding: Binding) -> Attributes:
     return attributes
 
 
+def host_of(endpoint: Endpoint, names: AttributeNames = OURS) -> bytes:
+    """The IP address as that attribute has it: in `mailHost` in brackets, as mail servers want it there."""
+    if names.host.lower() == "mailhost":
+        return endpoint.literal.encode()
+    return (f"{endpoint.host}%{endpoint.zone}" if endpoint.zone else endpoint.host).encode()
+
+
 def next_hop(endpoint: Endpoint) -> str:
     """What Postfix's transport(5) takes as it is: an IP in brackets is not looked up."""
     return f"smtp:[{'ipv6:' if endpoint.is_ipv6 else ''}{endpoint.host}]:{endpoint.port}"
@@ -126,13 +132,19 @@ def entries_of(
     attributes: Mapping[str, Sequence[bytes]], default_domain: str, names: AttributeNames = OURS
 ) -> Sequence[Entry]:
     """What one entry of a directory says: an Entry for each mail address that it bears, or none."""
-    endpoint = endpoint_of(attributes, names) or _endpoint(_first(attributes, "lanpostexpiredendpoint"), SMTP_PORT)
-    details = details_of(attributes)
     found: dict[MailAddress, Entry] = {}
     for address in _addresses(attributes, default_domain, names):
-        binding = None if endpoint is None else _binding(address, endpoint, attributes)
-        found.setdefault(address, Entry(address, binding, details))
+        found.setdefault(address, entry_for(address, attributes, names))
     return tuple(found.values())
+
+
+def entry_for(
+    address: MailAddress, attributes: Mapping[str, Sequence[bytes]], names: AttributeNames = OURS
+) -> Entry:
+    """What one entry of a directory says of that address, whether it bears it or not."""
+    endpoint = endpoint_of(attributes, names) or _endpoint(_first(attributes, "lanpostexpiredendpoint"), SMTP_PORT)
+    binding = None if endpoint is None else _binding(address, endpoint, attributes)
+    return Entry(address, binding, details_of(attributes))
 
 
 def merged(entries: Iterable[Entry]) -> dict[MailAddress, Entry]:

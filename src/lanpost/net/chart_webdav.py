@@ -153,6 +153,9 @@ class WebdavChart:
     async def changes_after(self, number: int, limit: int = 256) -> Sequence[Change] | None:
         return self._document.feed(number, limit)
 
+    async def lapsed(self, after: datetime, until: datetime, key: str = "", limit: int = 256) -> Sequence[Entry]:
+        return self._document.lapsed(after, until, key, limit)
+
     async def wait_after(self, number: int) -> None:
         """Our own changes at once, others' within POLL_SECONDS; at once when it is closed."""
         while not self._closed:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from lanpost.content.directory_entry import EXPIRED, LOCATION, endpoint_of
 from lanpost.content.directory_schema import AttributeType, attribute_type, class_name, object_class
@@ -24,7 +24,11 @@ LOCATION_KEYS = frozenset(name.lower() for name in (*LOCATION, EXPIRED))
 ADDRESS_KEYS = ("lanpostaddress", "mail", "maillocaladdress", "lanpostkey")
 DETAIL_KEYS = frozenset(name.lower() for name in DETAIL_NAMES)
 
+ENTRY_KEYS = LOCATION_KEYS | DETAIL_KEYS | {*ADDRESS_KEYS, "objectclass", "cn"}  # all that a terminal's entry has
+
 STRUCTURAL_CLASS = "device"
+
+LAST_MOMENT = datetime.max.replace(tzinfo=UTC)
 
 Held = dict[str, tuple[bytes, ...]]
 
@@ -70,6 +74,8 @@ def change(attributes: Held, modification: Modification) -> str:
             raise refused("nothing here is incremented", ResultCode.UNWILLING_TO_PERFORM)
     if kind.single and len(after) > 1:
         raise refused(f"{kind.name} has one value", ResultCode.CONSTRAINT_VIOLATION)
+    if after and key not in ENTRY_KEYS:
+        raise refused(f"a terminal's entry has no {kind.name}", ResultCode.OBJECT_CLASS_VIOLATION)
     if after:
         attributes[key] = after
     else:
@@ -87,17 +93,16 @@ def location(attributes: Held, touched: Collection[str]) -> Location | None:
             raise refused(f"{said[0]} goes with an address: ipHostNumber", ResultCode.OBJECT_CLASS_VIOLATION)
         return Location(None)
     says_expires = "lanpostexpires" in touched
-    source = text(attributes, "lanpostsource") if "lanpostsource" in touched else None
     try:
         return Location(
             endpoint,
             _time(attributes, "lanpostupdated") if "lanpostupdated" in touched else None,
             _time(attributes, "lanpostexpires") if says_expires else None,
             says_expires,
-            Source(source) if source else None,
+            _source(attributes) if "lanpostsource" in touched else None,
             text(attributes, "lanpostowner") if "lanpostowner" in touched else None,
         )
-    except ValueError as error:
+    except InvalidValue as error:
         raise refused(str(error), ResultCode.INVALID_ATTRIBUTE_SYNTAX) from None
 
 
@@ -107,11 +112,16 @@ def binding_of(address: MailAddress, place: Location, former: Binding | None, no
     updated = place.updated or now
     expires = place.expires
     if not place.says_expires and former is not None and former.expires is not None:
-        expires = updated + max(former.expires - former.updated, timedelta(seconds=1))
+        expires = later(updated, max(former.expires - former.updated, timedelta(seconds=1)))
     try:
         return Binding(address, place.endpoint, updated, expires, place.source or Source.LDAP, place.owner or "")
     except InvalidValue as error:
         raise refused(str(error), ResultCode.CONSTRAINT_VIOLATION) from None
+
+
+def later(time: datetime, by: timedelta) -> datetime:
+    """So much later, or the last moment that there is: who writes the chart names any year."""
+    return time + min(by, LAST_MOMENT - time)
 
 
 def address_told(attributes: Mapping[str, Sequence[bytes]], expected: MailAddress) -> MailAddress:
@@ -270,6 +280,15 @@ def _host(endpoint: str) -> str:
     except InvalidValue as error:
         raise refused(f"{EXPIRED}: {error}", ResultCode.INVALID_ATTRIBUTE_SYNTAX) from None
     return f"{found.host}%{found.zone}" if found.zone else found.host
+
+
+def _source(attributes: Held) -> Source | None:
+    value = text(attributes, "lanpostsource")
+    try:
+        return Source(value) if value else None
+    except ValueError:
+        known = ", ".join(Source)
+        raise refused(f"lanpostSource {value[:40]!r} is none of {known}", ResultCode.CONSTRAINT_VIOLATION) from None
 
 
 def _time(attributes: Held, key: str) -> datetime | None:

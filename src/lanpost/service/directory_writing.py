@@ -32,6 +32,7 @@ from lanpost.service.directory_changes import (
     check_names,
     details_told,
     held,
+    later,
     location,
     refused,
 )
@@ -101,8 +102,8 @@ class DirectoryWriter:
             if any(class_name(value.decode()) == "dynamicObject" for value in given.get("objectclass", ())):
                 place = self._with_lease(place, now)
             await self._chart.bind(binding_of(address, place, None, now))
-        else:
-            await self._chart.add(address)
+        elif not await self._chart.add(address):
+            raise refused(f"{name} is there already", ResultCode.ENTRY_ALREADY_EXISTS)
         if details:
             await self._chart.describe(address, details)
 
@@ -246,7 +247,7 @@ class DirectoryWriter:
         """A dynamic entry that names no end has the registrar's lifetime (RFC 2589 §3)."""
         if place.expires is not None:
             return place
-        return replace(place, expires=(place.updated or now) + self._registrar.lifetime, says_expires=True)
+        return replace(place, expires=later(place.updated or now, self._registrar.lifetime), says_expires=True)
 
     def _refuse_mailbox(self, address: MailAddress) -> None:
         if self._mailboxes.has(address) or self._accounts.user(address) is not None:

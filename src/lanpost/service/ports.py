@@ -29,7 +29,8 @@ from lanpost.model.reply import Reply
 class Chart(Protocol):
     """The whole table of bindings, wherever it is stored.
 
-    Every method raises ChartUnavailable when the chart cannot be asked: that never means "not there".
+    Every method raises ChartUnavailable when the chart cannot be asked: that never means "not there". Those that
+    write raise InvalidValue for what this kind of chart cannot hold.
     """
 
     async def look_up(self, address: MailAddress, *, whole: bool = True) -> Entry | None:
@@ -113,6 +114,9 @@ class ChartStore(Protocol):
     def feed(self, after: int, limit: int = ...) -> Sequence[Change] | None:
         """As `ChangeFeed.changes_after`."""
 
+    def lapsed(self, after: datetime, until: datetime, key: str = ..., limit: int = ...) -> Sequence[Entry]:
+        """As `ChangeFeed.lapsed`."""
+
     def generation(self) -> str:
         """As `ChangeFeed.generation`."""
 
@@ -146,6 +150,13 @@ class ChangeFeed(Protocol):
 
     async def wait_after(self, number: int) -> None:
         """Return once there may be a change after that number."""
+
+    async def lapsed(self, after: datetime, until: datetime, key: str = ..., limit: int = ...) -> Sequence[Entry]:
+        """Whose bindings expired after the one time and not after the other, by that time and their keys.
+
+        Nobody changes an entry when its binding expires, so that has no number. With `key`: what follows the
+        entry of that key that expired at `after`.
+        """
 
 
 class Accounts(Protocol):

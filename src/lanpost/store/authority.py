@@ -132,16 +132,18 @@ class Authority:
         self._contexts.append(context)
         return context
 
-    def issue_client(self, address: str, now: datetime) -> bytes:
+    def issue_client(self, address: str, now: datetime, entry: str = "") -> bytes:
         """A key and a certificate by which a terminal proves that it is this address, PEM, good for a year.
 
-        InvalidAddress: no certificate can bear it.
+        `entry`: the `cn` of its entry, where that is another: OpenLDAP knows by it who comes. InvalidAddress: no
+        certificate can bear it.
         """
-        if not address.isascii() and len(address) > MAX_COMMON_NAME:
-            raise InvalidAddress(f"{address} is too long for a certificate; there {MAX_COMMON_NAME} characters fit")
+        name = entry or address
+        if len(name) > MAX_COMMON_NAME and not address.isascii():
+            raise InvalidAddress(f"{name} is too long for a certificate; there {MAX_COMMON_NAME} characters fit")
         key = ec.generate_private_key(ec.SECP256R1())
         names: list[x509.GeneralName] = [x509.RFC822Name(address)] if address.isascii() else []
-        certificate = self._signed(address[:MAX_COMMON_NAME], key, now, ExtendedKeyUsageOID.CLIENT_AUTH, names)
+        certificate = self._signed(name[:MAX_COMMON_NAME], key, now, ExtendedKeyUsageOID.CLIENT_AUTH, names)
         return _key_pem(key) + certificate.public_bytes(serialization.Encoding.PEM)
 
     def issue_server(self, hosts: Collection[str], now: datetime) -> bytes:

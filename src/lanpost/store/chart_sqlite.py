@@ -13,6 +13,7 @@ import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from operator import attrgetter, itemgetter
 from pathlib import Path
 from typing import Any, cast
@@ -86,6 +87,10 @@ _CHANGES = (
 )
 _ALL_CHANGES = f"SELECT change, {COLUMNS} FROM entry WHERE change > ? ORDER BY change LIMIT ?"  # noqa: S608
 _REMOVALS = "SELECT change, key, local, domain FROM removed WHERE change > ? ORDER BY change LIMIT ?"
+_LAPSED = (  # by its index alone, which holds the keys too
+    f"SELECT {COLUMNS} FROM entry WHERE expires BETWEEN ? AND ? AND (expires > ? OR key > ?)"  # noqa: S608
+    " ORDER BY expires, key LIMIT ?"
+)
 _BIND = (
     f"INSERT INTO entry ({_BINDING_COLUMNS}, change) VALUES (?,?,?,?,?,?,?,?,?,?,?)"  # noqa: S608
     " ON CONFLICT (key) DO UPDATE SET local = excluded.local, domain = excluded.domain, host = excluded.host,"
@@ -169,6 +174,11 @@ class SqliteChart:
         ]
         changes.sort(key=attrgetter("number"))
         return changes[:limit]
+
+    def lapsed(self, after: datetime, until: datetime, key: str = "", limit: int = PAGE) -> Sequence[Entry]:
+        """Whose bindings expired after the one time and not after the other; with `key`: what follows that one."""
+        begin = to_micros(after) if key else to_micros(after) + 1
+        return [entry_of(row) for row in self._read(_LAPSED, begin, to_micros(until), begin, key, limit)]
 
     def bind(self, binding: Binding) -> None:
         """Put a binding in force, durably, in place of the address's former one."""

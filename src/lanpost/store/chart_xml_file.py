@@ -115,6 +115,12 @@ class XmlFileChart:
             self._refresh()
             return self._document.feed(after, limit)
 
+    def lapsed(self, after: datetime, until: datetime, key: str = "", limit: int = PAGE) -> Sequence[Entry]:
+        """As `ChangeFeed.lapsed`."""
+        with self._asking:
+            self._refresh()
+            return self._document.lapsed(after, until, key, limit)
+
     def generation(self) -> str:
         """Another word for another object: it numbers what it sees itself."""
         return self._document.generation

@@ -136,3 +136,30 @@ def test_a_token_for_the_directory_is_made_where_there_is_one(run: Command, tmp_
         run("ca", "issue-server", "10.0.0.5", "--out", str(pem))
     with pytest.raises(LanpostError, match="IP addresses"):
         run("ca", "issue-server", "ldap.office.lan", "--out", str(tmp_path / "other.pem"))
+
+
+def test_a_terminals_certificate_is_for_its_owner_alone_and_replaced_only_when_told(
+    run: Command, tmp_path: Path
+) -> None:
+    pem = tmp_path / "fax1.pem"
+    assert "of fax1@office.lan, for a year" in run("ca", "issue", "fax1", "--out", str(pem)).stdout
+    first = pem.read_bytes()
+    assert pem.stat().st_mode & 0o777 == 0o600
+    assert b"PRIVATE KEY" in first
+    assert b"BEGIN CERTIFICATE" in first
+    with pytest.raises(LanpostError, match=r"fax1\.pem is there already; say --replace"):
+        run("ca", "issue", "fax1", "--out", str(pem))
+    assert pem.read_bytes() == first
+    pem.chmod(0o644)
+    run("ca", "issue", "fax1", "--out", str(pem), "--replace")
+    assert pem.read_bytes() != first
+    assert pem.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_certificate_that_cannot_be_made_or_written_says_why(run: Command, tmp_path: Path) -> None:
+    with pytest.raises(LanpostError, match="not a mail address"):
+        run("ca", "issue", "a b", "--out", str(tmp_path / "x.pem"))
+    with pytest.raises(LanpostError, match=r"none/x\.pem: No such file or directory; name another with --out"):
+        run("ca", "issue", "fax1", "--out", str(tmp_path / "none/x.pem"))
+    with pytest.raises(LanpostError, match="Is a directory; name another"):
+        run("ca", "issue", "fax1", "--out", str(tmp_path), "--replace")
