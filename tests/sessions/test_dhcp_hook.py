@@ -17,7 +17,7 @@ from tests.sessions.api_server import serving
 from tests.sessions.scripted_registrar import ScriptedRegistrar, make_authority
 
 import lanpost
-from lanpost.app.enrolment import enrol_in
+from lanpost.app.enrolment import recognised, save
 from lanpost.cli.main import lanpost as command
 from lanpost.model.account import Terminal
 from lanpost.model.address import MailAddress
@@ -47,6 +47,10 @@ async def finished(*hooks: subprocess.Popen[str]) -> None:
     for each in hooks:
         assert await asyncio.to_thread(each.communicate, timeout=PATIENCE) == ("", "")
         assert each.returncode == 0
+
+
+async def enrol(folder: Path, token: str) -> None:
+    save(folder, (await recognised(token))[0])
 
 
 async def until(done: Callable[[], bool]) -> None:
@@ -80,7 +84,7 @@ async def registrar(tmp_path: Path, folder: Path) -> AsyncIterator[ScriptedRegis
     """One that says "heard" to everything, and whose token the hook has."""
     server = ScriptedRegistrar(make_authority(tmp_path), answer=lambda _: (204, None))
     async with server:
-        await enrol_in(folder, server.token("dhcp@office.lan").encode())
+        await enrol(folder, server.token("dhcp@office.lan").encode())
         yield server
 
 
@@ -93,7 +97,7 @@ async def test_a_lease_becomes_a_binding_and_its_end_takes_it_away(tmp_path: Pat
         secret = await api.enrol("dhcp", speaks_for_others=True)
         url = f"https://{api.host}:{api.port}"
         token = EnrolmentToken((url,), pin_of(api.authority.ca_pem.decode()), named("dhcp"), secret)
-        await enrol_in(folder, token.encode())
+        await enrol(folder, token.encode())
         scanner = Terminal(named("scanner"), b"", datetime.now(UTC), device=Device.of(mac=MAC))
         api.accounts.put_terminal(scanner)
         await finished(hook(folder, "add"))
@@ -162,7 +166,7 @@ async def test_one_sends_for_all_and_of_an_address_the_last_word_counts(
 async def test_while_the_registrar_is_away_words_wait_and_age(tmp_path: Path, folder: Path) -> None:
     authority = make_authority(tmp_path)
     async with ScriptedRegistrar(authority, answer=lambda _: (204, None)) as registrar:
-        await enrol_in(folder, registrar.token("dhcp@office.lan").encode())
+        await enrol(folder, registrar.token("dhcp@office.lan").encode())
         port = registrar.port
     await finished(hook(folder, "add"))
     await finished(hook(folder, "add", "10.77.0.11"))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from lanpost.app.enrolment import enrol_in, load
+from lanpost.app.enrolment import FILE, load, recognised, save
 from lanpost.app.lease_hook import FOLDER, main
 from lanpost.app.lease_sender import TROUBLE
 from lanpost.cli.options import print_json, with_json
@@ -37,11 +37,11 @@ def enrol(token: str, folder: str) -> None:
     """
     text = sys.stdin.read(MAX_TOKEN + 1) if token == "-" else token  # noqa: S105
     place = Path(folder)
+    held, unreachable = asyncio.run(recognised(text))
     try:
         place.mkdir(mode=0o700, parents=True, exist_ok=True)
-        held, unreachable = asyncio.run(enrol_in(place, text))
-        for file in place.iterdir():
-            give_to_folders_owner(file)
+        save(place, held)
+        give_to_folders_owner(place / FILE)
     except OSError as error:
         raise store_error(error, folder) from None
     click.echo(f"enrolled as {held.token.address}, with the server at {', '.join(held.token.urls)}")
