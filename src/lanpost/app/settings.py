@@ -154,6 +154,7 @@ class Agent:
     goodbye: bool = setting(read.truth, False)  # unbind at shutdown
     settle: float = setting(read.duration, "20ms")
     refresh_port: int = setting(read.port, 8026)  # UDP, where the registrar's requests are heard
+    greeting: str = setting(read.text, "auto")  # how the software at `port` greets; "auto": ask it; "": not checked
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from datetime import datetime
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from lanpost.content.directory_entry import name_of
 from lanpost.errors import InvalidValue, LanpostError
 from lanpost.model.address import MailAddress
 from lanpost.store.files import replace_file, write_new_file
+
+_ACCOUNT = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 
 with_replace = click.option("--replace", is_flag=True, help="Write it in place of a file that is there.")
 
@@ -77,6 +80,27 @@ def issue(settings: Settings, address: str, out: str | None, replace: bool) -> N
     click.echo(
         "give it to the terminal's LDAP software as client certificate and as key, with the CA of `lanpost ca "
         "export`; it logs in by SASL EXTERNAL over TLS, once `lanpost terminal add` has made the terminal known"
+    )
+
+
+@ca.command("issue-account", short_help="Make a client certificate for an account in OpenLDAP.")
+@click.argument("name")
+@click.option("--out", metavar="FILE", help="Where to write it; else NAME.pem in this folder.")
+@with_replace
+@with_settings
+def issue_account(settings: Settings, name: str, out: str | None, replace: bool) -> None:
+    """Make a key and a certificate (PEM, one file, good for a year) by which the account NAME logs in to OpenLDAP.
+
+    With deploy/openldap these are `mailserver` (for `chart.certificate_file`) and `dhcp`; our directory has none.
+    """
+    if not _ACCOUNT.fullmatch(name):
+        raise InvalidValue(f"{name!r} is no account's name; write small letters, digits and -, as mailserver")
+    file = Path(out) if out else Path(f"{name}.pem")
+    _write(file, open_authority(settings).issue_account(name, utc_now()), replace=replace)
+    click.echo(f"{file}: key and certificate of the account {name}, for a year")
+    click.echo(
+        "slapd knows it once this server's CA (`lanpost ca export`) is in its olcTLSCACertificateFile; a mail "
+        "server logs in with it where chart.certificate_file names it"
     )
 
 

@@ -16,6 +16,7 @@ from lanpost.model.address import MailAddress
 from lanpost.model.binding import Binding, Entry, Source
 from lanpost.model.details import DETAIL_NAMES, MAX_VALUES, Details
 from lanpost.model.endpoint import SMTP_PORT, Endpoint
+from lanpost.model.proof import Proof
 
 CLASSES = ("top", "device", "inetLocalMailRecipient", "lanpostTerminal")
 BOUND_CLASS = "ipHost"  # it demands ipHostNumber: an entry has it while it is bound
@@ -29,6 +30,7 @@ LOCATION = (
     "lanpostExpires",
     "lanpostSource",
     "lanpostOwner",
+    "lanpostProof",
 )
 # What of it leads mail somewhere: whoever serves a directory tells it of live bindings only. Those who know leases
 # are told of an expired one where it led, as EXPIRED.
@@ -113,6 +115,8 @@ def location_of(binding: Binding) -> Attributes:
         attributes["lanpostExpires"] = (time_text(binding.expires).encode(),)
     if binding.owner:
         attributes["lanpostOwner"] = (binding.owner.encode(),)
+    if binding.proof:
+        attributes["lanpostProof"] = (str(binding.proof).encode(),)
     return attributes
 
 
@@ -208,7 +212,15 @@ def _binding(address: MailAddress, endpoint: Endpoint, attributes: Mapping[str, 
         updated = expires - _TICK if expires > _LONG_AGO else _LONG_AGO
         expires = max(expires, updated + _TICK)
     source = _SOURCES.get(_first(attributes, "lanpostsource"), Source.LDAP)
-    return Binding(address, endpoint, updated, expires, source, _first(attributes, "lanpostowner"))
+    owner, proof = _first(attributes, "lanpostowner"), _proof(_first(attributes, "lanpostproof"))
+    return Binding(address, endpoint, updated, expires, source, owner, proof)
+
+
+def _proof(text: str) -> Proof | None:
+    try:
+        return Proof.parse(text) if text else None
+    except InvalidValue:
+        return None
 
 
 def _time(attributes: Mapping[str, Sequence[bytes]], name: str) -> datetime | None:

@@ -135,6 +135,7 @@ ATTRIBUTE_TYPES = (
     _text(f"{OUR_ARC}.1.7", "lanpostSource", single=True),
     AttributeType(f"{OUR_ARC}.1.8", "lanpostOwner", _DIRECTORY_STRING, CASE_EXACT, single=True),
     AttributeType(f"{OUR_ARC}.1.9", "lanpostExpiredEndpoint", _IA5_STRING, IA5, single=True),
+    AttributeType(f"{OUR_ARC}.1.10", "lanpostProof", _IA5_STRING, IA5, single=True),
     _operational("1.3.6.1.4.1.1466.101.119.3", "entryTtl", _INTEGER, INTEGER),
     _operational("1.3.6.1.1.16.4", "entryUUID", _UUID, UUID),
     _operational("1.3.6.1.1.20", "entryDN", _DN, NAME),

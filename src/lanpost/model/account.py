@@ -9,6 +9,9 @@ from lanpost.model.address import MailAddress
 from lanpost.model.device import UNKNOWN_DEVICE, Device
 from lanpost.model.endpoint import SMTP_PORT
 
+# The organizational unit in certificates of accounts that are no terminals: a mail server's in OpenLDAP.
+CERTIFIED_ACCOUNTS = "accounts"
+
 
 @dataclass(frozen=True, slots=True)
 class Terminal:

@@ -27,6 +27,7 @@ from lanpost.model.address import MailAddress
 from lanpost.model.binding import Binding, Entry
 from lanpost.model.duration import parse_duration
 from lanpost.model.endpoint import SMTP_PORT, Endpoint
+from lanpost.model.proof import Proof
 from lanpost.net.api_description import DESCRIPTION
 from lanpost.net.http_server import Application, Message, Receive, Send
 from lanpost.net.problem import HANDLERS, BadRequest, path_of, problem
@@ -215,7 +216,8 @@ def log_registered(binding: Binding, client: str, *, claimed: bool = False) -> N
 
 def binding_json(binding: Binding, now: datetime) -> dict[str, Any]:
     """A binding as the API shows it."""
-    return {
+    shown = {"proof": str(binding.proof)} if binding.proof else {}
+    return shown | {
         "address": str(binding.address),
         "endpoint": str(binding.endpoint),
         "updated": time_text(binding.updated),
@@ -260,12 +262,14 @@ async def _body(request: Request) -> bytes:
 
 
 def _request_of(body: bytes) -> registration.Request:
-    fields = object_of(body, ("port", "lifetime", "endpoint"), '{"port": 25, "lifetime": "24h"}')
-    port, lifetime, endpoint = (fields.get(name) for name in ("port", "lifetime", "endpoint"))
+    fields = object_of(body, ("port", "lifetime", "endpoint", "proof"), '{"port": 25, "lifetime": "24h"}')
+    port, lifetime, endpoint, proof = (fields.get(name) for name in ("port", "lifetime", "endpoint", "proof"))
     if port is not None and (isinstance(port, bool) or not isinstance(port, int) or not 0 < port < 65536):
         raise InvalidValue("port: write a whole number from 1 to 65535")
     if endpoint is not None and not isinstance(endpoint, str):
         raise InvalidValue('endpoint: write an IP address and a port in quotes, as "10.0.0.7:25"')
+    if proof is not None and not isinstance(proof, str):
+        raise InvalidValue('proof: write "tls:SHA256" or "greeting:NAME"')
     try:
         seconds = None if lifetime is None else min(parse_duration(lifetime), MAX_LIFETIME_SECONDS)
     except InvalidValue as error:
@@ -274,6 +278,7 @@ def _request_of(body: bytes) -> registration.Request:
         port,
         None if endpoint is None else Endpoint.parse(endpoint, port or SMTP_PORT),
         None if seconds is None else timedelta(seconds=seconds),
+        None if proof is None else Proof.parse(proof),
     )
 
 

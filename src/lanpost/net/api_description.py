@@ -218,6 +218,14 @@ DESCRIPTION: dict[str, Any] = {
                         "examples": ["10.0.0.7:25", "[2001:db8::7]:25"],
                         "description": "IP address and port; its port counts, not `port`, where it names one.",
                     },
+                    "proof": {
+                        "type": "string",
+                        "examples": ["tls:" + 64 * "0", "greeting:fax1.office.lan"],
+                        "description": (
+                            "What whoever answers there shows before it is given mail: behind STARTTLS the "
+                            "certificate with this SHA-256 (DER), or this name in its greeting."
+                        ),
+                    },
                 },
             },
             "Lease": {
@@ -258,6 +266,12 @@ DESCRIPTION: dict[str, Any] = {
                     },
                     "source": {"enum": ["agent", "administrator", "dhcp", "smtp", "ldap"]},
                     "live": {"type": "boolean", "description": "Not expired: mail is sent there."},
+                    "proof": {"type": "string", "description": "As registered; not there where nothing was."},
+                    "refresh_key": {
+                        "type": "string",
+                        "contentEncoding": "base64",
+                        "description": "Ed25519 public key of the server's refresh requests; in answers to PUT.",
+                    },
                 },
             },
             "Entry": {

@@ -43,6 +43,7 @@ ATTRIBUTES = (
     "lanpostExpires",
     "lanpostSource",
     "lanpostOwner",
+    "lanpostProof",
     "lanpostExpiredEndpoint",
     "modifyTimestamp",
     *DETAIL_NAMES,
@@ -58,6 +59,7 @@ LOCATING = (
     "lanpostExpires",
     "lanpostSource",
     "lanpostOwner",
+    "lanpostProof",
     "lanpostExpiredEndpoint",
     "modifyTimestamp",
 )

@@ -25,6 +25,7 @@ from lanpost.errors import (
     LanpostError,
     StoreError,
 )
+from lanpost.model.account import CERTIFIED_ACCOUNTS
 from lanpost.model.address import MailAddress
 from lanpost.model.distinguished_name import DistinguishedName
 from lanpost.model.endpoint import Endpoint
@@ -294,8 +295,7 @@ def _certified_address(tls: ssl.SSLObject | None) -> str:
     for kind, value in shown.get("subjectAltName", ()):
         if kind == "email":
             return str(value)
-    for part in shown.get("subject", ()):
-        for kind, value in part:
-            if kind == "commonName":
-                return str(value)
-    return ""
+    subject = [pair for part in shown.get("subject", ()) for pair in part]
+    if ("organizationalUnitName", CERTIFIED_ACCOUNTS) in subject:
+        return ""  # an account's of OpenLDAP, which may be called as a terminal is
+    return next((str(value) for kind, value in subject if kind == "commonName"), "")

@@ -24,6 +24,7 @@ from urllib.parse import quote, urlsplit
 
 from lanpost.errors import LanpostError, RegistrarUnreachable, RegistrarUntrusted, RegistrationRefused
 from lanpost.model.directory_url import is_directory_url
+from lanpost.model.proof import Proof
 from lanpost.model.registration import Registration
 from lanpost.model.token import REGISTRAR_NAME, EnrolmentToken
 from lanpost.net.ldap_registration import LdapRegistration
@@ -80,13 +81,16 @@ class RegistrationClient:
 
         return await self._first_of(ask)
 
-    async def register(self, port: int) -> Registration:
-        """Bind our address to the source address of this very connection, and `port`."""
-        body = json.dumps({"port": port}).encode()
+    async def register(self, port: int, proof: Proof | None = None) -> Registration:
+        """Bind our address to the source address of this very connection, and `port`.
+
+        `proof`: what whoever listens there will show.
+        """
+        body = json.dumps({"port": port} | ({"proof": str(proof)} if proof else {})).encode()
 
         async def put(url: str) -> Registration:
             if url in self._directories:
-                return await self._directories[url].register(port)
+                return await self._directories[url].register(port, proof)
             status, content = await self._call(url, "PUT", body)
             registration = _read_registration(url, status, content)
             self.refresh_key = _read_refresh_key(content)

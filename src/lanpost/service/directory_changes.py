@@ -18,6 +18,7 @@ from lanpost.model.address import MailAddress
 from lanpost.model.binding import Binding, Source
 from lanpost.model.details import DETAIL_NAMES, Details
 from lanpost.model.endpoint import Endpoint
+from lanpost.model.proof import Proof
 from lanpost.wire.ldap_messages import Attribute, Modification, ModificationKind, ResultCode
 
 LOCATION_KEYS = frozenset(name.lower() for name in (*LOCATION, EXPIRED))
@@ -43,6 +44,8 @@ class Location:
     says_expires: bool = False  # also where it says "never"
     source: Source | None = None
     owner: str | None = None
+    proof: Proof | None = None
+    says_proof: bool = False
 
 
 def held(attributes: Sequence[Attribute]) -> Held:
@@ -92,7 +95,7 @@ def location(attributes: Held, touched: Collection[str]) -> Location | None:
         if said := sorted(LOCATION_KEYS.intersection(touched, attributes)):
             raise refused(f"{said[0]} goes with an address: ipHostNumber", ResultCode.OBJECT_CLASS_VIOLATION)
         return Location(None)
-    says_expires = "lanpostexpires" in touched
+    says_expires, says_proof = "lanpostexpires" in touched, "lanpostproof" in touched
     try:
         return Location(
             endpoint,
@@ -101,6 +104,8 @@ def location(attributes: Held, touched: Collection[str]) -> Location | None:
             says_expires,
             _source(attributes) if "lanpostsource" in touched else None,
             text(attributes, "lanpostowner") if "lanpostowner" in touched else None,
+            Proof.parse(shown) if says_proof and (shown := text(attributes, "lanpostproof")) else None,
+            says_proof,
         )
     except InvalidValue as error:
         raise refused(str(error), ResultCode.INVALID_ATTRIBUTE_SYNTAX) from None
@@ -113,10 +118,18 @@ def binding_of(address: MailAddress, place: Location, former: Binding | None, no
     expires = place.expires
     if not place.says_expires and former is not None and former.expires is not None:
         expires = later(updated, max(former.expires - former.updated, timedelta(seconds=1)))
+    source, owner = place.source or Source.LDAP, place.owner or ""
     try:
-        return Binding(address, place.endpoint, updated, expires, place.source or Source.LDAP, place.owner or "")
+        return Binding(address, place.endpoint, updated, expires, source, owner, proof_after(place, former))
     except InvalidValue as error:
         raise refused(str(error), ResultCode.CONSTRAINT_VIOLATION) from None
+
+
+def proof_after(place: Location, former: Binding | None) -> Proof | None:
+    """What the machine there has to show: as the change says, else as before, if it is the same machine."""
+    if place.says_proof:
+        return place.proof
+    return former.proof if former is not None and former.endpoint == place.endpoint else None
 
 
 def later(time: datetime, by: timedelta) -> datetime:

@@ -34,6 +34,7 @@ from lanpost.service.directory_changes import (
     held,
     later,
     location,
+    proof_after,
     refused,
 )
 from lanpost.service.directory_search import nothing_at, place_of
@@ -136,7 +137,7 @@ class DirectoryWriter:
                     f"a terminal changes where it is, not {', '.join(sorted(other))}",
                     ResultCode.INSUFFICIENT_ACCESS_RIGHTS,
                 )
-            await self._move(writer.terminal, writer.peer, address, place, now)
+            await self._move(writer.terminal, writer.peer, address, place, entry.binding, now)
             return
         await self._write(entry, address, place, details_told(attributes) if touched & DETAIL_KEYS else None, now)
 
@@ -192,12 +193,18 @@ class DirectoryWriter:
             binding = replace(entry.binding, updated=now, expires=now + wanted)
             await self._chart.bind(binding)
         else:
-            request = Request(endpoint=entry.binding.endpoint, lifetime=wanted)
+            request = Request(endpoint=entry.binding.endpoint, lifetime=wanted, proof=entry.binding.proof)
             binding = await self._register(writer.terminal, entry.address, writer.peer, request, now)
         return seconds if binding.expires is None else int((binding.expires - now).total_seconds())
 
     async def _move(
-        self, terminal: Terminal, peer: Endpoint, address: MailAddress, place: Location | None, now: datetime
+        self,
+        terminal: Terminal,
+        peer: Endpoint,
+        address: MailAddress,
+        place: Location | None,
+        former: Binding | None,
+        now: datetime,
     ) -> None:
         """What a terminal says of itself goes by the registrar's rules and clock."""
         if place is None or place.endpoint is None:
@@ -210,7 +217,9 @@ class DirectoryWriter:
                 raise _as_directory(error) from None
             return
         lifetime = place.expires - (place.updated or now) if place.expires else None
-        await self._register(terminal, address, peer, Request(endpoint=place.endpoint, lifetime=lifetime), now)
+        proof = proof_after(place, former)
+        request = Request(endpoint=place.endpoint, lifetime=lifetime, proof=proof)
+        await self._register(terminal, address, peer, request, now)
 
     async def _register(
         self, terminal: Terminal, address: MailAddress, peer: Endpoint, request: Request, now: datetime

@@ -19,6 +19,7 @@ from lanpost.model.binding import Binding, Entry, Source
 from lanpost.model.device import Lease
 from lanpost.model.endpoint import SMTP_PORT, Endpoint
 from lanpost.model.networks import Network, is_within
+from lanpost.model.proof import Proof
 from lanpost.service.credentials import Credential, new_secret, sha256_of
 from lanpost.service.handover import Dropped, ignore, make_way
 from lanpost.service.learning import learn
@@ -70,6 +71,7 @@ class Request:
     port: int | None = None
     endpoint: Endpoint | None = None  # None: where it registers from
     lifetime: timedelta | None = None
+    proof: Proof | None = None  # what the machine there will show; None: nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,7 +291,8 @@ class Registrar:
             owner = registrant.terminal.address.key
         lifetime = self._lifetime(registrant, request)
         expires = None if lifetime is None else now + lifetime
-        return Binding(address, self._endpoint(registrant, peer, request), now, expires, source, owner)
+        endpoint = self._endpoint(registrant, peer, request)
+        return Binding(address, endpoint, now, expires, source, owner, request.proof)
 
     def _endpoint(self, registrant: _Registrant, peer: Endpoint, request: Request) -> Endpoint:
         asked = request.endpoint

@@ -163,3 +163,6 @@ def test_a_certificate_that_cannot_be_made_or_written_says_why(run: Command, tmp
         run("ca", "issue", "fax1", "--out", str(tmp_path / "none/x.pem"))
     with pytest.raises(LanpostError, match="Is a directory; name another"):
         run("ca", "issue", "fax1", "--out", str(tmp_path), "--replace")
+    with pytest.raises(LanpostError, match="no account's name"):
+        run("ca", "issue-account", "cn=x,ou=accounts", "--out", str(tmp_path / "x.pem"))
+    assert not (tmp_path / "x.pem").exists()
