@@ -85,7 +85,9 @@ def test_links_between_pages_lead_somewhere(page: Path) -> None:
 
 def test_commands_in_the_pages_exist() -> None:
     told = "\n".join(page.read_text("utf-8") for page in PAGES if page.name != "CHANGELOG.md")
-    named = set(re.findall(r"`lanpost ([a-z]+)", told)) | set(re.findall(r"^lanpost ([a-z]+)", told, re.MULTILINE))
+    named = set(re.findall(r"`lanpost ([a-z-]+)", told)) | set(
+        re.findall(r"^lanpost ([a-z-]+)", told, re.MULTILINE)
+    )
     assert named <= set(COMMANDS)
 
 

@@ -27,7 +27,9 @@ from lanpost.app.delivery_record import DeliveryRecord
 from lanpost.app.delivery_reports import DeliveryReports
 from lanpost.app.directory_face import DirectoryFace
 from lanpost.app.growing_content import ContentFolder
+from lanpost.app.handover_watch import watching_handovers
 from lanpost.app.inquiry import now, open_mailboxes, router
+from lanpost.app.login_learning import LoginLearning
 from lanpost.app.logs import configure
 from lanpost.app.queue_access import SPOOL_FOLDER
 from lanpost.app.queue_runner import QueueRules, QueueRunner
@@ -154,6 +156,9 @@ class Server:
         stack.push_async_callback(self._chart.close)
         self._mailboxes = open_mailboxes(settings)
         stack.callback(self._mailboxes.close)
+        registrar = registrar_of(settings, self._chart, self._accounts, self._mailboxes)
+        self._learning = LoginLearning(registrar, now)
+        stack.push_async_callback(self._learning.close)
         spools = settings.data / SPOOL_FOLDER
         self._spool = await self._open_spool(spools / str(self._worker))
         stack.callback(self._spool.close)
@@ -272,6 +277,7 @@ class Server:
             )
             await self._registration.start()
             stack.push_async_callback(self._registration.stop, DRAIN_SECONDS)
+            await stack.enter_async_context(watching_handovers(self._chart, now))
             more["refresh"] = self._registration.command_refresh
         name = f"control-{self._worker}.sock" if self._worker else CONTROL_SOCKET
         control = ControlServer(settings.data / name, self._queue, self.status, more)
@@ -308,8 +314,8 @@ class Server:
         first = self._settings.data / CONTROL_SOCKET  # only the first process has the registrar
         await asyncio.to_thread(lambda: list(ask(first, "refresh", addresses=named)))
 
-    async def _log_in(self, _client: Client, login: str, password: str) -> Reply:
-        return await self._authenticator.reply(login, password)
+    async def _log_in(self, client: Client, login: str, password: str) -> Reply:
+        return await self._authenticator.reply(login, password, partial(self._learning.note, client))
 
     def _figures(self) -> dict[str, int]:
         """What this process has done."""
@@ -379,6 +385,7 @@ class Server:
         configure(taken.log)
         self._router.rules = router(taken, self._chart, self._mailboxes).rules
         self._reception.rules = _reception_rules(taken, self._hostname)
+        self._learning.registrar.use(rules_of(taken))
         if self._registration is not None:
             self._registration.reload(taken)
         if self._directory is not None:

@@ -90,8 +90,8 @@ class ThreadedChart:
             progress(total)
         return total
 
-    async def unbind(self, address: MailAddress) -> bool:
-        return await self._write(self._store.unbind, address)
+    async def unbind(self, address: MailAddress, at: Endpoint | None = None) -> bool:
+        return await self._write(self._store.unbind, address, at)
 
     async def add(self, address: MailAddress) -> bool:
         return await self._write(self._store.add, address)

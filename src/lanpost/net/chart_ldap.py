@@ -196,7 +196,13 @@ class LdapChart:
         self._expect_open()
         return total
 
-    async def unbind(self, address: MailAddress) -> bool:
+    async def unbind(self, address: MailAddress, at: Endpoint | None = None) -> bool:
+        if at is not None:
+            # Two operations: LDAP deletes an entry whatever stands in it. What binds itself in between is gone, and
+            # is back when it renews.
+            found = await self._look_up(address, self._locating)
+            if found is None or found.binding is None or found.binding.endpoint != at:
+                return False
         return await self._writer.unbind(address)
 
     async def add(self, address: MailAddress) -> bool:

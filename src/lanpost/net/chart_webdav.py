@@ -101,8 +101,8 @@ class WebdavChart:
             progress(total)
         return total
 
-    async def unbind(self, address: MailAddress) -> bool:
-        return await self._write(lambda draft: draft.unbind(address))
+    async def unbind(self, address: MailAddress, at: Endpoint | None = None) -> bool:
+        return await self._write(lambda draft: draft.unbind(address, at))
 
     async def add(self, address: MailAddress) -> bool:
         return await self._write(lambda draft: draft.add(address))

@@ -17,7 +17,7 @@ import io
 import json
 import socket
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from typing import TypeVar
 from urllib.parse import quote, urlsplit
@@ -111,6 +111,18 @@ class RegistrationClient:
 
         await self._first_of(delete)
 
+    async def tell_lease(self, fields: Mapping[str, object]) -> None:
+        """What a DHCP server says of an address, as `POST /v1/leases` takes it; our account speaks for others."""
+        body = json.dumps(fields).encode()
+
+        async def post(url: str) -> None:
+            if url in self._directories:
+                raise RegistrarUnreachable(f"{url} is a directory, which hears no DHCP server")
+            status, content = await self._call(url, "POST", body, "/v1/leases")
+            _check(url, status, content)
+
+        await self._first_of(post)
+
     async def _first_of(self, ask: Callable[[str], Awaitable[Answer]]) -> Answer:
         """Ask each server in turn until one answers; a refusal is an answer."""
         failures: list[RegistrarUnreachable | RegistrarUntrusted] = []
@@ -125,13 +137,14 @@ class RegistrationClient:
                 return answer
         raise _worst(failures)
 
-    async def _call(self, url: str, method: str, body: bytes = b"") -> tuple[int, bytes]:
+    async def _call(self, url: str, method: str, body: bytes = b"", path: str = "") -> tuple[int, bytes]:
+        """A request about our own binding, unless another path is named."""
         context = None
         if url.startswith("https:"):
             if not self._authority:
                 self._authority = await self._fetch_authority(url)
             context = verifying(self._authority)
-        path = f"/v1/bindings/{quote(str(self._token.address), safe='@')}"
+        path = path or f"/v1/bindings/{quote(str(self._token.address), safe='@')}"
         headers = {"Authorization": f"Bearer {self._token.secret}"}
         if body:
             headers["Content-Type"] = "application/json"

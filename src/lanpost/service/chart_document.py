@@ -57,9 +57,9 @@ class Draft:
             count += 1
         return count
 
-    def unbind(self, address: MailAddress) -> bool:
+    def unbind(self, address: MailAddress, at: Endpoint | None = None) -> bool:
         entry = self._entry(address)
-        if entry is None or entry.binding is None:
+        if entry is None or entry.binding is None or at not in (None, entry.binding.endpoint):
             return False
         self._put(replace(entry, binding=None))
         self.bound.pop(address.key, None)

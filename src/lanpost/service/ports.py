@@ -19,6 +19,7 @@ from lanpost.model.address import MailAddress
 from lanpost.model.binding import Binding, Entry
 from lanpost.model.delivery import Outcome
 from lanpost.model.details import Details
+from lanpost.model.device import Device
 from lanpost.model.endpoint import Endpoint
 from lanpost.model.envelope import Client, Envelope, Recipient
 from lanpost.model.queued import QueuedMail
@@ -48,8 +49,11 @@ class Chart(Protocol):
     async def bind_many(self, bindings: Iterable[Binding], progress: Callable[[int], object] = ...) -> int:
         """Bind all, as fast as the store can; `progress` is told how many are done. Returns their number."""
 
-    async def unbind(self, address: MailAddress) -> bool:
-        """Take the endpoint away and keep the entry: a known terminal without a binding. False: none was bound."""
+    async def unbind(self, address: MailAddress, at: Endpoint | None = None) -> bool:
+        """Take the endpoint away and keep the entry: a known terminal without a binding. False: none was bound.
+
+        `at`: only where it is bound to that very endpoint, and not where it has moved on meanwhile.
+        """
 
     async def add(self, address: MailAddress) -> bool:
         """Make an address known, without a binding. False: it was already."""
@@ -118,7 +122,7 @@ class ChartStore(Protocol):
 
     def bind(self, binding: Binding) -> None: ...
     def bind_many(self, bindings: Iterable[Binding]) -> int: ...
-    def unbind(self, address: MailAddress) -> bool: ...
+    def unbind(self, address: MailAddress, at: Endpoint | None = None) -> bool: ...
     def add(self, address: MailAddress) -> bool: ...
     def describe(self, address: MailAddress, details: Details) -> bool: ...
     def remove(self, address: MailAddress) -> bool: ...
@@ -159,9 +163,12 @@ class Accounts(Protocol):
     """Terminals and people, on this machine. Raises StoreError."""
 
     def terminal(self, address: MailAddress) -> Terminal | None: ...
+    def terminal_of(self, device: Device) -> Terminal | None:
+        """Whose machine that is: by hardware address, else by client identifier, else by host name."""
+
     def terminals(self) -> Iterator[Terminal]: ...
     def put_terminal(self, terminal: Terminal) -> None:
-        """Durable on return; replaces the terminal of that address."""
+        """Durable on return; replaces the terminal of that address. No other may have its machine's names."""
 
     def remove_terminal(self, address: MailAddress) -> bool: ...
     def user(self, address: MailAddress) -> User | None: ...

@@ -104,6 +104,7 @@ _UNBIND = (
     "UPDATE entry SET host = NULL, port = NULL, zone = NULL, updated = NULL, expires = NULL, source = NULL,"
     " owner = NULL, proof = NULL, change = ? WHERE key = ? AND host IS NOT NULL"
 )
+_UNBIND_AT = f"{_UNBIND} AND host = ? AND port = ? AND zone = ?"
 
 Row = tuple[str, str, str, str | None, int, str, int, int | None, str, str, str | None, str | None]
 
@@ -196,9 +197,11 @@ class SqliteChart:
             self._writer.executemany(_BIND, rows)
         return len(rows)
 
-    def unbind(self, address: MailAddress) -> bool:
-        """Take the endpoint away and keep the entry. False: none was bound."""
-        return self._change(_UNBIND, address.key)
+    def unbind(self, address: MailAddress, at: Endpoint | None = None) -> bool:
+        """Take the endpoint (`at`: only that one) away and keep the entry. False: none was bound."""
+        if at is None:
+            return self._change(_UNBIND, address.key)
+        return self._change(_UNBIND_AT, address.key, at.host, at.port, at.zone)
 
     def add(self, address: MailAddress) -> bool:
         """Make an address known, without a binding. False: it was already."""
@@ -222,7 +225,7 @@ class SqliteChart:
                 self._forget_removed()
         return True
 
-    def _change(self, statement: str, *values: str | None) -> bool:
+    def _change(self, statement: str, *values: str | int | None) -> bool:
         """Write with the next number as the first value. False: there was nothing to change, and no number is used.
 
         Whoever follows the numbers waits for what bears them.

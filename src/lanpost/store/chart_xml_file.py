@@ -135,10 +135,10 @@ class XmlFileChart:
         with self._drafting() as draft:
             return draft.bind_many(bindings)
 
-    def unbind(self, address: MailAddress) -> bool:
-        """Take the endpoint away and keep the entry. False: none was bound."""
+    def unbind(self, address: MailAddress, at: Endpoint | None = None) -> bool:
+        """Take the endpoint (`at`: only that one) away and keep the entry. False: none was bound."""
         with self._drafting() as draft:
-            return draft.unbind(address)
+            return draft.unbind(address, at)
 
     def add(self, address: MailAddress) -> bool:
         """Make an address known, without a binding. False: it was already."""

@@ -72,12 +72,37 @@ def test_list_show_rotate_and_remove(run: Command) -> None:
     assert "fax1" not in run("chart", "list").stdout
 
 
+def test_a_device_that_can_run_nothing_is_known_by_what_the_dhcp_server_sees(run: Command) -> None:
+    added = run("terminal", "add", "scanner", "--mac", "00-11-22-AA-BB-CC", "--hostname", "Scanner", "--learn")
+    assert "Its SMTP login is scanner@office.lan, its password " in added.stderr
+    shown = json.loads(run("terminal", "show", "scanner", "--json").stdout)
+    names = ("mac", "client_id", "hostname", "learn", "port")
+    assert [shown[name] for name in names] == ["00:11:22:aa:bb:cc", None, "scanner", True, 25]
+    run("terminal", "rotate", "scanner")
+    said = run("terminal", "set", "scanner", "--no-mac", "--client-id", "01:02", "--no-learn").stdout
+    assert "0102" in said
+    (shown,) = json.loads(run("terminal", "list", "--json").stdout)
+    assert [shown[name] for name in names] == [None, "0102", "scanner", False, 25]
+    with pytest.raises(LanpostError, match=r"host name of scanner@office.lan already.*terminal set.*--no-hostname"):
+        run("terminal", "add", "copier", "--hostname", "scanner.office.lan")
+    run("terminal", "add", "fax1")
+    with pytest.raises(LanpostError, match="client identifier of scanner"):
+        run("terminal", "set", "fax1", "--client-id", "0102")
+    assert "copier" not in run("chart", "list").stdout
+    assert run("terminal", "set", "scanner").exit_code == 2
+    assert run("terminal", "set", "scanner", "--mac", "00:11:22:33:44:55", "--no-mac").exit_code == 2
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
         (("add", "fax1"), "enrolled already.*rotate"),
         (("add", "a b"), "not a mail address"),
         (("remove", "fax9"), "not enrolled"),
+        (("set", "fax9", "--learn"), "not enrolled"),
+        (("add", "fax9", "--mac", "00:11"), "not a hardware address"),
+        (("add", "fax9", "--port", "80"), "endpoint_ports"),
+        (("set", "fax1", "--port", "80"), "endpoint_ports"),
         (("rotate", "fax9"), "not enrolled"),
         (("show", "fax9"), "not enrolled"),
     ],
