@@ -98,7 +98,9 @@ class Agent:
         """Keep the terminal registered until stopped. Raises StoreBusy if another agent has this folder."""
         with agent_state.only_agent(self._folder):
             service = await self._start_service()
-            self._watch = open_watch(self._noticed, server_hosts(self._enrolment.token))
+            ways = self._settings.agent
+            servers = server_hosts(self._enrolment.token)
+            self._watch = open_watch(self._noticed, servers, ways.hook_file, only_hook=ways.watch == "hook")
             self._refresh = AgentRefresh(self._folder, self._settings.agent.refresh_port, self._asked_to_register)
             self._obey_registrar()
             try:

@@ -6,11 +6,13 @@ Standard library only. No name is ever resolved.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import hashlib
 import os
 import socket
 import ssl
+import sys
 from typing import Any
 
 CONNECT_SECONDS = 4.0  # a server on the LAN answers in milliseconds; the token may name further addresses
@@ -18,6 +20,9 @@ CONNECT_SECONDS = 4.0  # a server on the LAN answers in milliseconds; the token 
 # Dates are not judged: many a terminal has no battery behind its clock and starts in 1970, or on the day its
 # firmware was built. It trusts one authority only, that of its token.
 _NO_CHECK_TIME = 0x200000  # X509_V_FLAG_NO_CHECK_TIME, which the ssl module has no name for
+
+# From linux/in6.h; the socket module has no names for them.
+_IPV6_ADDR_PREFERENCES, _PREFER_SRC_PUBLIC = 72, 0x2
 
 _NO_WAY = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL, errno.ENETDOWN)
 
@@ -49,6 +54,7 @@ async def connect_from(source: str, host: str, port: int) -> socket.socket:
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         sock.setblocking(False)
+        prefer_public(sock)
         if own:
             sock.bind(own)
         try:
@@ -59,6 +65,13 @@ async def connect_from(source: str, host: str, port: int) -> socket.socket:
         sock.close()
         raise
     return sock
+
+
+def prefer_public(sock: socket.socket) -> None:
+    """Speak from an address that lasts, not from a temporary one (RFC 5014 §5): it is what we are bound to."""
+    if sock.family == socket.AF_INET6 and sys.platform == "linux":
+        with contextlib.suppress(OSError):  # a kernel without temporary addresses
+            sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_ADDR_PREFERENCES, _PREFER_SRC_PUBLIC)
 
 
 def _numeric(host: str, port: int) -> tuple[int, Any]:
