@@ -74,6 +74,8 @@ class Agent:
         self._addresses: frozenset[str] = frozenset()
         self._woken = asyncio.Event()
         self._link_up = False
+        self._told_since = False  # the last change
+        self._told_from = ""  # the address that the last registration came from
         self._reload = False
         self._stopping = False
         self._serving: tuple[object, ...] = ()
@@ -154,13 +156,20 @@ class Agent:
         quiet = min(self._settings.agent.settle, LONGEST_SETTLE_SECONDS)
         while not self._stopping and loop.time() < latest and await self._woken_within(quiet):
             pass
-        is_new = self._stopping or self._reload or self._link_up or self._watch.addresses != self._addresses
-        if self._watch.addresses != self._addresses:
+        changed = self._watch.addresses != self._addresses
+        is_new = self._stopping or self._reload or self._link_up or (changed and not self._is_known_already())
+        if changed:
             log.info("own addresses: %s", ", ".join(sorted(self._watch.addresses)) or "none")
         self._addresses, self._link_up = self._watch.addresses, False
         if is_new:
+            self._told_since = False
             self._renewal.changed(loop.time())
         return is_new
+
+    def _is_known_already(self) -> bool:
+        """The change is an address that a registration, begun at the change before, has already spoken from."""
+        gone, come = self._addresses - self._watch.addresses, self._watch.addresses - self._addresses
+        return self._told_since and not gone and come == {self._told_from}
 
     async def _is_due(self) -> bool:
         """Wait for the next attempt's time or for a change; False: for neither, ask again."""
@@ -212,6 +221,7 @@ class Agent:
 
     async def _registered(self, registration: Registration) -> None:
         held, client = self._enrolment, self._client
+        self._told_since, self._told_from = True, registration.endpoint.rpartition(":")[0].strip("[]")
         try:
             self._enrolment = await asyncio.to_thread(
                 enrolment.keep, self._folder, held, client.authority, client.refresh_key

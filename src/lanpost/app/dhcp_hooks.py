@@ -34,6 +34,7 @@ class Hook:
     first_line: str = ""
     mode: int = 0o644
     shared: bool = False  # the client knows this one file only, which an administrator may have written to
+    makes_folder: bool = False  # the client looks there although its package does not bring the folder
 
     @property
     def text(self) -> str:
@@ -53,8 +54,8 @@ def _block(name: str, lines: str) -> str:
     return f"{BEGIN.format(name=name)}\n{lines}{END.format(name=name)}\n"
 
 
-def _program(name: str, path: Path, touch: str) -> Hook:
-    return Hook(path, _block(name, RUN + touch), "#!/bin/sh\n", 0o755)
+def _program(name: str, path: Path, touch: str, makes_folder: bool = False) -> Hook:
+    return Hook(path, _block(name, RUN + touch), "#!/bin/sh\n", 0o755, makes_folder=makes_folder)
 
 
 def _dhclient(root: Path, touch: str) -> tuple[Hook, ...]:
@@ -77,10 +78,11 @@ def _udhcpc(root: Path, touch: str) -> tuple[Hook, ...]:
 
 
 def _networkd(root: Path, touch: str) -> tuple[Hook, ...]:
-    # One folder for each state that a link can come into.
+    # One folder for each state that a link can come into. Debian's package lacks the last one, which tells of a
+    # new address on a link that has been routable all the time.
     states = ("carrier.d", "degraded.d", "routable.d", "configured.d")
     place = root / "etc/networkd-dispatcher"
-    return tuple(_program("networkd", place / state / "50-lanpost", touch) for state in states)
+    return tuple(_program("networkd", place / state / "50-lanpost", touch, makes_folder=True) for state in states)
 
 
 def _networkmanager(root: Path, touch: str) -> tuple[Hook, ...]:
@@ -122,8 +124,11 @@ def install(hook: Hook) -> None:
     """Put it in place, or anew. What others wrote stays, or is an error where that cannot be."""
     found = _read(hook.path)
     if found is None:
-        if not hook.path.parent.is_dir():
-            raise ConfigurationError(f"there is no {hook.path.parent}: is this DHCP client installed?")
+        folder = hook.path.parent
+        if hook.makes_folder and folder.parent.is_dir():
+            folder.mkdir(0o755, exist_ok=True)
+        if not folder.is_dir():
+            raise ConfigurationError(f"there is no {folder}: is this DHCP client installed?")
         _write(hook.path, hook.text, hook.mode)
         return
     before, _, after = _parted(hook, found)

@@ -19,7 +19,6 @@ FOLDERS = (
     "etc/networkd-dispatcher/carrier.d",
     "etc/networkd-dispatcher/degraded.d",
     "etc/networkd-dispatcher/routable.d",
-    "etc/networkd-dispatcher/configured.d",
     "etc/NetworkManager/dispatcher.d",
 )
 SHELLS = [shell.split() for shell in ("dash", "bash", "busybox sh") if shutil.which(shell.split()[0])]
