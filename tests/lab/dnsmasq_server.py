@@ -13,13 +13,11 @@ class DnsmasqServer:
     """Serves the LAN from the server's machine. A terminal is moved by its reservation: then a renewal is refused.
 
     The refusal is broadcast: dhclient and udhcpc hear it when they renew, dhcpcd and networkd once they rebind.
+    T1 is one second before T2, whatever dnsmasq is told. networkd, which adds a chance to both, may then stop
+    renewing by itself: `renew` and `rebind` have it go on.
     """
 
-    LEASE, RENEW, REBIND = (
-        120,
-        2,
-        6,
-    )  # seconds; dnsmasq makes no shorter lease, networkd adds a second here and there
+    LEASE, REBIND = 120, 3  # seconds; dnsmasq makes no shorter lease
 
     def __init__(self, node: Node, folder: Path) -> None:
         self._node = node
@@ -36,7 +34,7 @@ class DnsmasqServer:
             *("--user=root", "--port=0", f"--interface={INTERFACE}", "--bind-interfaces", "--dhcp-authoritative"),
             *("--no-ping", f"--dhcp-leasefile={self._leases}", f"--dhcp-hostsfile={self._hosts}"),
             f"--dhcp-range={NETWORK}.100,{NETWORK}.199,{self.LEASE}",
-            *(f"--dhcp-option=option:T1,{self.RENEW}", f"--dhcp-option=option:T2,{self.REBIND}"),
+            f"--dhcp-option=option:T2,{self.REBIND}",
             *("--dhcp-option=option:router", "--dhcp-option=option:dns-server"),  # neither is told
             *options,
         )

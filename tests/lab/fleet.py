@@ -85,7 +85,7 @@ class Fleet:
         self._config.write_text(
             'domain = "office.lan"\nhostname = "post.office.lan"\ndata = "data"\nworkers = 1\n'
             f"[smtp]\nlisten = [{smtp}]\n[submission]\nlisten = []\n[pop3]\nlisten = []\n"
-            f'[delivery]\ncut_through_timeout = "1s"\n[http]\nlisten = [{http}]\n'
+            f'[delivery]\ncut_through_timeout = "200ms"\n[http]\nlisten = [{http}]\n'
             '[log]\nformat = "text"\nlevel = "info"\n'
         )
         self.server = lab.server.python("serve", "-m", "lanpost", "serve", "--config", self._config)

@@ -259,9 +259,22 @@ class Terminal(Node):
         self.client.wait_for(rf"(?:lease of|bound to|leased|DHCPv4 address) {re.escape(address)}[ ,/]")
 
     def renew(self) -> None:
-        """Have the client renew now if it is udhcpc; the others do it by themselves, soon (T1)."""
+        """Have the client renew now; dhclient cannot be told, and does it in a second or two by itself (T1)."""
+        self._tell_client({"dhcpcd": ("dhcpcd", "-N", INTERFACE), "networkd": ("networkctl", "renew", INTERFACE)})
+
+    def rebind(self) -> None:
+        """Have it ask whoever hears, as at T2: dhcpcd and networkd do not hear dnsmasq's refusal of a renewal."""
+        again = ("networkctl", "reconfigure", INTERFACE)
+        self._tell_client({"dhcpcd": ("dhcpcd", "-n", INTERFACE), "networkd": again})
+
+    def _tell_client(self, commands: Mapping[str, tuple[str, ...]]) -> None:
+        process = self.client.process
         if self._kind == "udhcpc":
-            self.client.process.send_signal(signal.SIGUSR1)
+            process.send_signal(signal.SIGUSR1)
+        elif self._kind in commands:  # its sockets are in a /run of its own
+            children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+            inside = children[0] if self._kind == "networkd" else str(process.pid)  # unshare's child
+            run("nsenter", "-t", inside, "-m", "-n", "-p", *commands[self._kind])
 
 
 class KeaServer:

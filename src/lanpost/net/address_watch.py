@@ -16,7 +16,7 @@ from typing import Protocol
 from lanpost.net import netlink
 from lanpost.net.file_touch import FileTouch
 from lanpost.net.netlink import Change, NetlinkWatch
-from lanpost.net.registrar_access import prefer_public
+from lanpost.net.registrar_access import is_lasting, prefer_public
 
 log = logging.getLogger(__name__)
 
@@ -164,7 +164,7 @@ def source_towards(server: str) -> str:
         with socket.socket(family, kind, protocol) as probe:
             prefer_public(probe)
             probe.connect(where)  # of a datagram socket: asks the routing table, sends nothing
-            return str(probe.getsockname()[0])
+            return str(probe.getsockname()[0]) if is_lasting(probe) else ""
     except OSError:
         return ""
 
