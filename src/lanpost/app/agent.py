@@ -81,6 +81,8 @@ class Agent:
         self._addresses: frozenset[str] = frozenset()
         self._woken = asyncio.Event()
         self._link_up = False
+        self._told_since = False  # the last change
+        self._told_from = ""  # the address that the last registration came from
         self._reload = False
         self._stopping = False
         self._serving: tuple[object, ...] = ()
@@ -107,7 +109,9 @@ class Agent:
         """Keep the terminal registered until stopped. Raises StoreBusy if another agent has this folder."""
         with agent_state.only_agent(self._folder):
             self._service = await self._start_service()
-            self._watch = open_watch(self._noticed, server_hosts(self._enrolment.token))
+            ways = self._settings.agent
+            servers = server_hosts(self._enrolment.token)
+            self._watch = open_watch(self._noticed, servers, ways.hook_file, only_hook=ways.watch == "hook")
             self._refresh = AgentRefresh(self._folder, self._settings.agent.refresh_port, self._asked_to_register)
             self._obey_registrar()
             try:
@@ -161,13 +165,20 @@ class Agent:
         quiet = min(self._settings.agent.settle, LONGEST_SETTLE_SECONDS)
         while not self._stopping and loop.time() < latest and await self._woken_within(quiet):
             pass
-        is_new = self._stopping or self._reload or self._link_up or self._watch.addresses != self._addresses
-        if self._watch.addresses != self._addresses:
+        changed = self._watch.addresses != self._addresses
+        is_new = self._stopping or self._reload or self._link_up or (changed and not self._is_known_already())
+        if changed:
             log.info("own addresses: %s", ", ".join(sorted(self._watch.addresses)) or "none")
         self._addresses, self._link_up = self._watch.addresses, False
         if is_new:
+            self._told_since = False
             self._renewal.changed(loop.time())
         return is_new
+
+    def _is_known_already(self) -> bool:
+        """The change is an address that a registration, begun at the change before, has already spoken from."""
+        gone, come = self._addresses - self._watch.addresses, self._watch.addresses - self._addresses
+        return self._told_since and not gone and come == {self._told_from}
 
     async def _is_due(self) -> bool:
         """Wait for the next attempt's time or for a change; False: for neither, ask again."""
@@ -225,6 +236,7 @@ class Agent:
 
     async def _registered(self, registration: Registration) -> None:
         held, client = self._enrolment, self._client
+        self._told_since, self._told_from = True, registration.endpoint.rpartition(":")[0].strip("[]")
         try:
             self._enrolment = await asyncio.to_thread(
                 enrolment.keep, self._folder, held, client.authority, client.refresh_key
