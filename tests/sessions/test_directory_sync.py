@@ -161,7 +161,8 @@ def test_who_leaves_is_noticed_though_nothing_more_is_read_of_him(running: Runni
     for _ in range(20):
         running.directory.delays.failed("127.0.0.1", time.monotonic())
     wrong = encode_message(Message(1, BindRequest(f"cn=fax1,{BASE}", b"wrong")))  # is answered after 15 seconds
+    more = encode_message(Message(2, EVERYTHING))
     with running.client() as client:
-        client.socket.sendall(wrong + encode_message(Message(2, EVERYTHING)) * (6 * READ_AHEAD // 60))
+        client.socket.sendall(wrong + more * (READ_AHEAD // len(more) + 100))
         wait_until(lambda: bool(running.service.tasks), "his login", str)
     wait_until(lambda: not running.listener.count, "the end of his connection", str, 10)
