@@ -68,8 +68,19 @@ def prepare(node: Node) -> Path:
     return root
 
 
-def start(node: Node, kind: str, *, hooked: bool = False, version: int = 4, interface: str = INTERFACE) -> Program:
-    """Start a client for IPv4 or IPv6. `hooked`: with what `install-hook` wrote below `prepare(node)`."""
+def start(
+    node: Node,
+    kind: str,
+    *,
+    hooked: bool = False,
+    version: int = 4,
+    interface: str = INTERFACE,
+    careful: bool = False,
+) -> Program:
+    """Start a client for IPv4 or IPv6. `hooked`: with what `install-hook` wrote below `prepare(node)`.
+
+    `careful`: dhcpcd asks by ARP for five seconds whether anybody has the address, as it does by itself.
+    """
     root = prepare(node)
     if kind == "networkd":
         file = NETWORK_FILE.format(
@@ -91,7 +102,7 @@ def start(node: Node, kind: str, *, hooked: bool = False, version: int = 4, inte
         command = ("dhclient", f"-{version}", "-d", *files, interface)
     else:
         conf = node.folder / "dhcpcd.conf"
-        request = "ia_na\nslaac hwaddr\n" if version == 6 else "noarp\n"  # without five seconds of ARP probes
+        request = "ia_na\nslaac hwaddr\n" if version == 6 else "" if careful else "noarp\n"
         conf.write_text(f"{request}noipv4ll\nnohook resolv.conf, hostname\nreboot 1\n")
         command = ("dhcpcd", "-B", f"-{version}", "-f", conf, interface)
     return node.start(kind, "sh", "-c", f'{PREPARE}shift; exec "$@"', "sh", root, *command)
