@@ -289,6 +289,7 @@ class KeaServer:
         self._node = node
         self._folder = folder  # of a short name: a socket's may have 107 octets
         self._socket = self._folder / "control"
+        self.hooks: list[Any] = []  # "hooks-libraries", before `start`
 
     def start(self, reservations: Mapping[Node, str]) -> None:
         """Serve the LAN from now on."""
@@ -334,6 +335,7 @@ class KeaServer:
                 "renew-timer": self.RENEW,
                 "rebind-timer": self.REBIND,
                 "subnet4": [subnet],
+                "hooks-libraries": self.hooks,
                 "loggers": [
                     {
                         "name": "kea-dhcp4",

@@ -50,7 +50,7 @@ class Terminal:
     """An agent that runs, and the hands on its network and its configuration."""
 
     def __init__(self, data: Path, **settings: object) -> None:
-        self.settings = Settings(data=data, agent=replace(AgentSettings(port=2525), **settings))  # type: ignore[arg-type]
+        self.settings = Settings(data=data, agent=replace(AgentSettings(port=2525, greeting=""), **settings))  # type: ignore[arg-type]
         self.statuses: asyncio.Queue[Status] = asyncio.Queue()
         self.agent = Agent(self.settings, lambda: self.settings, self._heard)
         self.watch: HandWatch

@@ -23,6 +23,7 @@ from lanpost.app import agent_state, enrolment
 from lanpost.app.agent_refresh import AgentRefresh
 from lanpost.app.agent_state import State, Status
 from lanpost.app.enrolment import Enrolment
+from lanpost.app.own_proof import OwnProof
 from lanpost.app.settings import Settings
 from lanpost.errors import (
     ConfigurationError,
@@ -32,9 +33,11 @@ from lanpost.errors import (
     RegistrationRefused,
     StoreError,
 )
+from lanpost.model.proof import Proof
 from lanpost.model.registration import Registration
 from lanpost.net.address_watch import open_watch
 from lanpost.net.netlink import Change
+from lanpost.net.own_addresses import own_addresses
 from lanpost.net.registration_client import RegistrationClient, server_hosts
 from lanpost.service.renewal import Renewal
 
@@ -47,6 +50,10 @@ GOODBYE_SECONDS = 3.0  # a shutdown does not wait longer for the server
 
 class MailService(Protocol):
     """Takes mail on the terminal while the agent runs."""
+
+    @property
+    def proof(self) -> Proof:
+        """What the mail server knows it by."""
 
     async def stop(self) -> None:
         """Let clients finish, and stop."""
@@ -79,6 +86,8 @@ class Agent:
         self._reload = False
         self._stopping = False
         self._serving: tuple[object, ...] = ()
+        self._service: MailService | None = None
+        self._own_proof = OwnProof()
         self._status = Status(State.STARTING, str(self._enrolment.token.address), _now(), pid=os.getpid())
 
     @property
@@ -99,7 +108,7 @@ class Agent:
     async def run(self) -> None:
         """Keep the terminal registered until stopped. Raises StoreBusy if another agent has this folder."""
         with agent_state.only_agent(self._folder):
-            service = await self._start_service()
+            self._service = await self._start_service()
             ways = self._settings.agent
             servers = server_hosts(self._enrolment.token)
             self._watch = open_watch(self._noticed, servers, ways.hook_file, only_hook=ways.watch == "hook")
@@ -111,7 +120,7 @@ class Agent:
                 await self._settle()
                 while not self._stopping:
                     if self._reload:
-                        service = await self._reload_all(service)
+                        await self._reload_all()
                     await self._interruptible(self._attempt())
                     while not await self._is_due():
                         pass
@@ -120,8 +129,8 @@ class Agent:
             finally:
                 self._watch.close()
                 await self._refresh.close()
-                if service:
-                    await service.stop()
+                if self._service:
+                    await self._service.stop()
                 await self._tell(replace(self._status, state=State.STOPPED, since=_now()))
 
     def _noticed(self, change: Change) -> None:
@@ -205,7 +214,7 @@ class Agent:
                 if self._serving != self._wanted_service():
                     self.reload()
             self._client.refresh_proof = self._refresh.last_datagram
-            registration = await self._client.register(self._settings.agent.port)
+            registration = await self._client.register(self._settings.agent.port, await self._proof())
         except RegistrarUnreachable as error:
             self._renewal.failed(now(), chance)
             await self._failed(State.OFFLINE if error.no_way else State.UNREACHED, str(error))
@@ -218,6 +227,12 @@ class Agent:
         else:
             self._renewal.registered(now(), registration.lifetime, chance)
             await self._registered(registration)
+
+    async def _proof(self) -> Proof | None:
+        """By which the mail server shall know this terminal before it gives it mail."""
+        if self._service:
+            return self._service.proof
+        return await self._own_proof.find(self._settings.agent, self._addresses)
 
     async def _registered(self, registration: Registration) -> None:
         held, client = self._enrolment, self._client
@@ -269,7 +284,7 @@ class Agent:
         except (LanpostError, TimeoutError) as error:
             log.info("could not say goodbye to the server: %s", error or "no answer")
 
-    async def _reload_all(self, service: MailService | None) -> MailService | None:
+    async def _reload_all(self) -> None:
         self._reload = False
         former = self._settings
         try:
@@ -280,13 +295,12 @@ class Agent:
             await self._read_enrolment()
             log.info("read the configuration again")
             if self._serving != self._wanted_service():
-                if service:
-                    await service.stop()
-                service = None
-                service = await self._start_service()
+                if self._service:
+                    await self._service.stop()
+                self._service = None
+                self._service = await self._start_service()
         except (ConfigurationError, StoreError) as error:
             log.error("the configuration cannot be used: %s", error)
-        return service
 
     async def _read_enrolment(self) -> None:
         self._enrolment = await asyncio.to_thread(enrolment.load, self._folder)
@@ -309,7 +323,7 @@ class Agent:
             return None
         from lanpost.app.receiver import start_receiver
 
-        return await start_receiver(self._settings, self._enrolment.token.address)
+        return await start_receiver(self._settings, self._enrolment.token.address, self._folder)
 
     async def _tell(self, status: Status) -> None:
         self._status = replace(status, own_addresses=tuple(sorted(self._addresses)))
@@ -332,7 +346,13 @@ async def register_once(settings: Settings) -> Registration:
     folder: Path = enrolment.agent_folder(settings.data)
     held = enrolment.load(folder)
     client = RegistrationClient(held.token, held.authority, settings.agent.address)
-    registration = await client.register(settings.agent.port)
+    if settings.agent.receive:
+        from lanpost.store.terminal_key import TerminalKey
+
+        proof: Proof | None = TerminalKey.open(folder).proof
+    else:
+        proof = await OwnProof().find(settings.agent, own_addresses())
+    registration = await client.register(settings.agent.port, proof)
     enrolment.keep(folder, held, client.authority, client.refresh_key)
     return registration
 

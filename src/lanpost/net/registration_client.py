@@ -17,13 +17,14 @@ import io
 import json
 import socket
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from typing import TypeVar
 from urllib.parse import quote, urlsplit
 
 from lanpost.errors import LanpostError, RegistrarUnreachable, RegistrarUntrusted, RegistrationRefused
 from lanpost.model.directory_url import is_directory_url
+from lanpost.model.proof import Proof
 from lanpost.model.registration import Registration
 from lanpost.model.token import REGISTRAR_NAME, EnrolmentToken
 from lanpost.net.ldap_registration import LdapRegistration
@@ -80,13 +81,16 @@ class RegistrationClient:
 
         return await self._first_of(ask)
 
-    async def register(self, port: int) -> Registration:
-        """Bind our address to the source address of this very connection, and `port`."""
-        body = json.dumps({"port": port}).encode()
+    async def register(self, port: int, proof: Proof | None = None) -> Registration:
+        """Bind our address to the source address of this very connection, and `port`.
+
+        `proof`: what whoever listens there will show.
+        """
+        body = json.dumps({"port": port} | ({"proof": str(proof)} if proof else {})).encode()
 
         async def put(url: str) -> Registration:
             if url in self._directories:
-                return await self._directories[url].register(port)
+                return await self._directories[url].register(port, proof)
             status, content = await self._call(url, "PUT", body)
             registration = _read_registration(url, status, content)
             self.refresh_key = _read_refresh_key(content)
@@ -107,6 +111,18 @@ class RegistrationClient:
 
         await self._first_of(delete)
 
+    async def tell_lease(self, fields: Mapping[str, object]) -> None:
+        """What a DHCP server says of an address, as `POST /v1/leases` takes it; our account speaks for others."""
+        body = json.dumps(fields).encode()
+
+        async def post(url: str) -> None:
+            if url in self._directories:
+                raise RegistrarUnreachable(f"{url} is a directory, which hears no DHCP server")
+            status, content = await self._call(url, "POST", body, "/v1/leases")
+            _check(url, status, content)
+
+        await self._first_of(post)
+
     async def _first_of(self, ask: Callable[[str], Awaitable[Answer]]) -> Answer:
         """Ask each server in turn until one answers; a refusal is an answer."""
         failures: list[RegistrarUnreachable | RegistrarUntrusted] = []
@@ -121,13 +137,14 @@ class RegistrationClient:
                 return answer
         raise _worst(failures)
 
-    async def _call(self, url: str, method: str, body: bytes = b"") -> tuple[int, bytes]:
+    async def _call(self, url: str, method: str, body: bytes = b"", path: str = "") -> tuple[int, bytes]:
+        """A request about our own binding, unless another path is named."""
         context = None
         if url.startswith("https:"):
             if not self._authority:
                 self._authority = await self._fetch_authority(url)
             context = verifying(self._authority)
-        path = f"/v1/bindings/{quote(str(self._token.address), safe='@')}"
+        path = path or f"/v1/bindings/{quote(str(self._token.address), safe='@')}"
         headers = {"Authorization": f"Bearer {self._token.secret}"}
         if body:
             headers["Content-Type"] = "application/json"
