@@ -30,6 +30,7 @@ PARTS = {
     "spool": "bench.spool",
     "ldap-codec": "bench.ldap_codec",
     "directory": "bench.directory",
+    "registrations": "bench.registrations",
 }  # each with a main() of its own
 
 
