@@ -20,8 +20,11 @@ class Turns:
     handler, as those of any callback.
     """
 
-    def __init__(self, helping_seconds: float = HELPING_SECONDS) -> None:
+    def __init__(
+        self, helping_seconds: float = HELPING_SECONDS, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._helping_seconds = helping_seconds
+        self._clock = clock
         self._begun: deque[Callable[[], object]] = deque()
         self._new: deque[Callable[[], object]] = deque()
         self._is_due = False
@@ -40,9 +43,9 @@ class Turns:
             asyncio.get_running_loop().call_soon(self._serve)
 
     def _serve(self) -> None:
-        until = time.monotonic() + self._helping_seconds
+        until = self._clock() + self._helping_seconds
         try:
-            while len(self) and time.monotonic() < until:
+            while len(self) and self._clock() < until:
                 (self._begun or self._new).popleft()()
         finally:
             self._is_due = False
