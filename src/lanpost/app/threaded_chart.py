@@ -122,6 +122,7 @@ class ThreadedChart:
                 yield address
             if changes:
                 seen = changes[-1][0]
+                await asyncio.sleep(0)  # an import is hundreds of pages, and nothing else here lets others go on
             else:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(POLL_SECONDS):
