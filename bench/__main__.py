@@ -31,6 +31,7 @@ PARTS = {
     "ldap-codec": "bench.ldap_codec",
     "directory": "bench.directory",
     "registrations": "bench.registrations",
+    "agent": "bench.agent",
 }  # each with a main() of its own
 
 
