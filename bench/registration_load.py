@@ -100,7 +100,8 @@ def run_load(plan: Plan) -> subprocess.Popen[bytes]:
 def result_of(process: subprocess.Popen[bytes]) -> Result:
     """Waits for its end. BenchError where it failed."""
     assert process.stdout is not None
-    told = process.stdout.read()
+    with process.stdout:
+        told = process.stdout.read()
     if process.wait():
         raise BenchError(f"the load generator ended with status {process.returncode}")
     return Result(**json.loads(told))
