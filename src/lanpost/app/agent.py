@@ -218,7 +218,7 @@ class Agent:
             self._client.refresh_proof = self._refresh.last_datagram
             registration = await self._client.register(self._settings.agent.port, await self._proof())
         except RegistrarUnreachable as error:
-            self._renewal.failed(now(), chance)
+            self._renewal.failed(now(), chance, error.retry_after)
             await self._failed(State.OFFLINE if error.no_way else State.UNREACHED, str(error))
         except RegistrarUntrusted as error:
             self._renewal.refused(now(), chance)

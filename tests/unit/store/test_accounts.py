@@ -85,6 +85,7 @@ def test_they_are_told_in_order(accounts: Accounts) -> None:
         accounts.put_terminal(terminal(name))
         accounts.put_user(user(name))
     assert [found.address.key[0] for found in accounts.terminals()] == ["a", "b", "c"]
+    assert accounts.terminal_count() == 3
     assert [found.address.key[0] for found in accounts.users()] == ["a", "b", "c"]
 
 
