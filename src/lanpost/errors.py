@@ -64,6 +64,10 @@ class InvalidProof(InvalidValue):
     """Not a proof of who is at an endpoint."""
 
 
+class InvalidFax(InvalidValue):
+    """Not a fax that can be read or written here. To SMTP: 554 5.6.1, at the end of the content."""
+
+
 class InvalidRefresh(InvalidValue):
     """Not a refresh request, or more than one can hold."""
 
