@@ -242,3 +242,23 @@ async def test_a_configuration_that_cannot_be_read_leaves_the_former_one_in_forc
             await server.arrived(2)
     assert [request.body for request in server.requests] == [{"port": 2525}] * 2
     assert any("write a port" in record.getMessage() for record in caplog.records)
+
+
+async def test_an_agent_whose_terminal_was_renamed_goes_by_the_new_name(
+    authority: Authority, terminal: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    async with ScriptedRegistrar(authority) as server:
+
+        def renamed(request: Request) -> tuple[int, object]:
+            status, fields = server.bound(request)
+            return status, {**fields, "address": "fax9@office.lan"}
+
+        server.answer = renamed
+        here = terminal(server)
+        async with here.running(monkeypatch):
+            await here.reaches(State.REGISTERED)
+            assert str(enrolment.load(tmp_path / "agent").token.address) == "fax9@office.lan"
+            here.watch.move("10.0.0.8")
+            first, second = await server.arrived(2)
+        assert first.path.endswith("/fax1@office.lan")
+        assert second.path.endswith("/fax9@office.lan")

@@ -27,12 +27,14 @@ from lanpost.app.own_proof import OwnProof
 from lanpost.app.settings import Settings
 from lanpost.errors import (
     ConfigurationError,
+    InvalidValue,
     LanpostError,
     RegistrarUnreachable,
     RegistrarUntrusted,
     RegistrationRefused,
     StoreError,
 )
+from lanpost.model.address import MailAddress
 from lanpost.model.proof import Proof
 from lanpost.model.registration import Registration
 from lanpost.net.address_watch import open_watch
@@ -238,8 +240,9 @@ class Agent:
             self._enrolment = await asyncio.to_thread(
                 enrolment.keep, self._folder, held, client.authority, client.refresh_key
             )
+            await self._adopt(registration.address)
             self._obey_registrar()
-        except (ConfigurationError, StoreError) as error:
+        except (ConfigurationError, StoreError, InvalidValue) as error:
             log.warning("cannot keep the server's certificate, it will be asked for again: %s", error)
         is_new = self._status.state is not State.REGISTERED or self._status.endpoint != registration.endpoint
         await self._tell(
@@ -263,6 +266,18 @@ class Agent:
             f" until {registration.expires}" if registration.expires else "",
             registration.url,
         )
+
+    async def _adopt(self, address: str) -> None:
+        """The registrar calls this terminal by another address than it was enrolled with: it was renamed."""
+        held, new = self._enrolment, MailAddress.parse(address)
+        if new == held.token.address:
+            return
+        log.info("renamed at the server: %s is %s now", held.token.address, new)
+        self._enrolment = replace(held, token=replace(held.token, address=new))
+        await asyncio.to_thread(enrolment.save, self._folder, self._enrolment)
+        self._client = self._make_client()
+        if self._serving != self._wanted_service():
+            self.reload()
 
     async def _failed(self, state: State, reason: str) -> None:
         is_new = (state, reason) != (self._status.state, self._status.reason)
