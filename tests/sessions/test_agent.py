@@ -130,6 +130,28 @@ async def test_it_registers_at_each_change_and_link_up_once_things_have_settled(
         assert len(server.requests) == 4
 
 
+async def test_an_address_that_a_registration_came_from_already_is_no_news(
+    authority: Authority, terminal: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with ScriptedRegistrar(authority) as server:
+        here = terminal(server)
+        async with here.running(monkeypatch):
+            await here.reaches(State.REGISTERED)
+            weighed, weigh = asyncio.Event(), here.agent._is_known_already
+
+            def weighing() -> bool:
+                weighed.set()
+                return weigh()
+
+            monkeypatch.setattr(here.agent, "_is_known_already", weighing)
+            here.watch.move("10.0.0.7", "127.0.0.1")  # told late: the registration was faster
+            async with asyncio.timeout(10):
+                await weighed.wait()
+            assert here.agent._renewal.due > asyncio.get_running_loop().time() + 3600
+            here.watch.notify(Change.LINK_UP)  # this is news
+            await server.arrived(2)
+
+
 async def test_it_renews_at_half_the_lifetime(
     authority: Authority, terminal: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:

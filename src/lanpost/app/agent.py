@@ -83,8 +83,6 @@ class Agent:
         self._addresses: frozenset[str] = frozenset()
         self._woken = asyncio.Event()
         self._link_up = False
-        self._told_since = False  # the last change
-        self._told_from = ""  # the address that the last registration came from
         self._reload = False
         self._stopping = False
         self._serving: tuple[object, ...] = ()
@@ -173,14 +171,14 @@ class Agent:
             log.info("own addresses: %s", ", ".join(sorted(self._watch.addresses)) or "none")
         self._addresses, self._link_up = self._watch.addresses, False
         if is_new:
-            self._told_since = False
+            self._client.speaks_from = ""
             self._renewal.changed(loop.time())
         return is_new
 
     def _is_known_already(self) -> bool:
-        """The change is an address that a registration, begun at the change before, has already spoken from."""
+        """The change is told late: a registration begun before it speaks, or spoke, from this very address."""
         gone, come = self._addresses - self._watch.addresses, self._watch.addresses - self._addresses
-        return self._told_since and not gone and come == {self._told_from}
+        return not gone and come == {self._client.speaks_from}
 
     async def _is_due(self) -> bool:
         """Wait for the next attempt's time or for a change; False: for neither, ask again."""
@@ -238,7 +236,6 @@ class Agent:
 
     async def _registered(self, registration: Registration) -> None:
         held, client = self._enrolment, self._client
-        self._told_since, self._told_from = True, registration.endpoint.rpartition(":")[0].strip("[]")
         try:
             self._enrolment = await asyncio.to_thread(
                 enrolment.keep, self._folder, held, client.authority, client.refresh_key

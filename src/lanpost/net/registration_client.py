@@ -55,6 +55,7 @@ class RegistrationClient:
         self._authority = authority or (ssl.DER_cert_to_PEM_cert(token.authority) if token.authority else "")
         self._source = source
         self.refresh_key = b""  # of the registrar's refresh requests, as its last answer told it
+        self.speaks_from = ""  # our address in the registration under way, or in the last one if that went well
         self.refresh_proof = b""  # the last of them that was genuine, for a registrar that has lost count
         self._directories: dict[str, LdapRegistration] = {}
         if directories := [url for url in token.urls if is_directory_url(url)]:
@@ -98,7 +99,14 @@ class RegistrationClient:
             self.refresh_key = _read_refresh_key(answer.content)
             return registration
 
-        return await self._first_of(put)
+        self.speaks_from = ""
+        try:
+            registration = await self._first_of(put)
+        except BaseException:
+            self.speaks_from = ""
+            raise
+        self.speaks_from = registration.endpoint.rpartition(":")[0].strip("[]")
+        return registration
 
     async def unregister(self) -> None:
         """Take our binding back. That there was none is no error."""
@@ -198,6 +206,7 @@ class RegistrationClient:
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
                 sock = await connect_from(self._source, host, port)
+            self.speaks_from = sock.getsockname()[0]
             async with asyncio.timeout(EXCHANGE_SECONDS):
                 answer = await _converse(sock, context, request)
             return read_answer(answer)
