@@ -178,11 +178,15 @@ class RegistrationRefused(LanpostError):
 
 
 class RegistrarUnreachable(LanpostError):
-    """The registrar gave the terminal no answer, or cannot serve it now. `no_way`: no address or no route here."""
+    """The registrar gave the terminal no answer, or cannot serve it now. `no_way`: no address or no route here.
 
-    def __init__(self, text: str, *, no_way: bool = False) -> None:
+    `retry_after`: seconds before which it does not want to be asked again; 0: it said nothing of that.
+    """
+
+    def __init__(self, text: str, *, no_way: bool = False, retry_after: float = 0.0) -> None:
         super().__init__(text)
         self.no_way = no_way
+        self.retry_after = retry_after
 
 
 class RegistrarUntrusted(LanpostError):

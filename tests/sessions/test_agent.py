@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
@@ -33,7 +33,7 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 class HandWatch:
     """A watch whose changes the test makes."""
 
-    def __init__(self, notify: Callable[[Change], object], servers: Sequence[str]) -> None:
+    def __init__(self, notify: Callable[[Change], object]) -> None:
         self.notify = notify
         self.addresses = frozenset({"10.0.0.7"})
         asyncio.get_running_loop().call_soon(notify, Change.ADDRESSES)
@@ -57,8 +57,8 @@ class Terminal:
 
     @asynccontextmanager
     async def running(self, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
-        def watch(notify: Callable[[Change], object], servers: Sequence[str]) -> HandWatch:
-            self.watch = HandWatch(notify, servers)
+        def watch(notify: Callable[[Change], object], *_: object, **__: object) -> HandWatch:
+            self.watch = HandWatch(notify)
             return self.watch
 
         monkeypatch.setattr(agent_module, "open_watch", watch)
@@ -242,3 +242,23 @@ async def test_a_configuration_that_cannot_be_read_leaves_the_former_one_in_forc
             await server.arrived(2)
     assert [request.body for request in server.requests] == [{"port": 2525}] * 2
     assert any("write a port" in record.getMessage() for record in caplog.records)
+
+
+async def test_an_agent_whose_terminal_was_renamed_goes_by_the_new_name(
+    authority: Authority, terminal: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    async with ScriptedRegistrar(authority) as server:
+
+        def renamed(request: Request) -> tuple[int, object]:
+            status, fields = server.bound(request)
+            return status, {**fields, "address": "fax9@office.lan"}
+
+        server.answer = renamed
+        here = terminal(server)
+        async with here.running(monkeypatch):
+            await here.reaches(State.REGISTERED)
+            assert str(enrolment.load(tmp_path / "agent").token.address) == "fax9@office.lan"
+            here.watch.move("10.0.0.8")
+            first, second = await server.arrived(2)
+        assert first.path.endswith("/fax1@office.lan")
+        assert second.path.endswith("/fax9@office.lan")

@@ -16,6 +16,7 @@ from tests.directory_running import BASE, SUFFIX, Client, Running, address, bind
 
 from lanpost.model.details import Details
 from lanpost.net import ldap_searches
+from lanpost.net.ldap import MAX_PERSISTING
 from lanpost.net.ldap_searches import SearchRules
 from lanpost.wire import ldap_filter as f
 from lanpost.wire.ldap_controls import (
@@ -332,17 +333,19 @@ def test_a_client_that_goes_leaves_nothing_under_way(directory: Running) -> None
     wait_for_tasks(directory, before)
 
 
-def test_so_many_operations_are_under_way_and_more_wait_until_one_ends(directory: Running, client: Client) -> None:
+def test_so_many_searches_of_a_connection_go_on_and_it_is_still_answered(
+    directory: Running, client: Client
+) -> None:
     before = tasks(directory)
-    ids = [until_it_follows(client) for _ in range(MAX_OPEN_OPERATIONS)]
-    assert tasks(directory) == before + MAX_OPEN_OPERATIONS
-    client.session.abandon(ids[0])  # the only word that is heard now
-    client.flush()
-    assert client.names(SCANNERS)[1] == 0
-    for each in ids[1:]:
+    ids = [until_it_follows(client) for _ in range(MAX_PERSISTING)]
+    assert tasks(directory) == before + MAX_PERSISTING
+    assert client.result(SCANNERS, [FOLLOW])[0] == ResultCode.BUSY
+    assert client.names(SCANNERS)[1] == ResultCode.SUCCESS
+    for each in ids:
         client.session.abandon(each)
     client.flush()
     wait_for_tasks(directory, before)
+    until_it_follows(client)
 
 
 def test_far_more_searches_than_may_be_under_way_are_all_answered(directory: Running, client: Client) -> None:

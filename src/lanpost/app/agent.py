@@ -27,12 +27,14 @@ from lanpost.app.own_proof import OwnProof
 from lanpost.app.settings import Settings
 from lanpost.errors import (
     ConfigurationError,
+    InvalidValue,
     LanpostError,
     RegistrarUnreachable,
     RegistrarUntrusted,
     RegistrationRefused,
     StoreError,
 )
+from lanpost.model.address import MailAddress
 from lanpost.model.proof import Proof
 from lanpost.model.registration import Registration
 from lanpost.net.address_watch import open_watch
@@ -81,6 +83,8 @@ class Agent:
         self._addresses: frozenset[str] = frozenset()
         self._woken = asyncio.Event()
         self._link_up = False
+        self._told_since = False  # the last change
+        self._told_from = ""  # the address that the last registration came from
         self._reload = False
         self._stopping = False
         self._serving: tuple[object, ...] = ()
@@ -107,7 +111,9 @@ class Agent:
         """Keep the terminal registered until stopped. Raises StoreBusy if another agent has this folder."""
         with agent_state.only_agent(self._folder):
             self._service = await self._start_service()
-            self._watch = open_watch(self._noticed, server_hosts(self._enrolment.token))
+            ways = self._settings.agent
+            servers = server_hosts(self._enrolment.token)
+            self._watch = open_watch(self._noticed, servers, ways.hook_file, only_hook=ways.watch == "hook")
             self._refresh = AgentRefresh(self._folder, self._settings.agent.refresh_port, self._asked_to_register)
             self._obey_registrar()
             try:
@@ -161,13 +167,20 @@ class Agent:
         quiet = min(self._settings.agent.settle, LONGEST_SETTLE_SECONDS)
         while not self._stopping and loop.time() < latest and await self._woken_within(quiet):
             pass
-        is_new = self._stopping or self._reload or self._link_up or self._watch.addresses != self._addresses
-        if self._watch.addresses != self._addresses:
+        changed = self._watch.addresses != self._addresses
+        is_new = self._stopping or self._reload or self._link_up or (changed and not self._is_known_already())
+        if changed:
             log.info("own addresses: %s", ", ".join(sorted(self._watch.addresses)) or "none")
         self._addresses, self._link_up = self._watch.addresses, False
         if is_new:
+            self._told_since = False
             self._renewal.changed(loop.time())
         return is_new
+
+    def _is_known_already(self) -> bool:
+        """The change is an address that a registration, begun at the change before, has already spoken from."""
+        gone, come = self._addresses - self._watch.addresses, self._watch.addresses - self._addresses
+        return self._told_since and not gone and come == {self._told_from}
 
     async def _is_due(self) -> bool:
         """Wait for the next attempt's time or for a change; False: for neither, ask again."""
@@ -205,7 +218,7 @@ class Agent:
             self._client.refresh_proof = self._refresh.last_datagram
             registration = await self._client.register(self._settings.agent.port, await self._proof())
         except RegistrarUnreachable as error:
-            self._renewal.failed(now(), chance)
+            self._renewal.failed(now(), chance, error.retry_after)
             await self._failed(State.OFFLINE if error.no_way else State.UNREACHED, str(error))
         except RegistrarUntrusted as error:
             self._renewal.refused(now(), chance)
@@ -225,12 +238,14 @@ class Agent:
 
     async def _registered(self, registration: Registration) -> None:
         held, client = self._enrolment, self._client
+        self._told_since, self._told_from = True, registration.endpoint.rpartition(":")[0].strip("[]")
         try:
             self._enrolment = await asyncio.to_thread(
                 enrolment.keep, self._folder, held, client.authority, client.refresh_key
             )
+            await self._adopt(registration.address)
             self._obey_registrar()
-        except (ConfigurationError, StoreError) as error:
+        except (ConfigurationError, StoreError, InvalidValue) as error:
             log.warning("cannot keep the server's certificate, it will be asked for again: %s", error)
         is_new = self._status.state is not State.REGISTERED or self._status.endpoint != registration.endpoint
         await self._tell(
@@ -254,6 +269,18 @@ class Agent:
             f" until {registration.expires}" if registration.expires else "",
             registration.url,
         )
+
+    async def _adopt(self, address: str) -> None:
+        """The registrar calls this terminal by another address than it was enrolled with: it was renamed."""
+        held, new = self._enrolment, MailAddress.parse(address)
+        if new == held.token.address:
+            return
+        log.info("renamed at the server: %s is %s now", held.token.address, new)
+        self._enrolment = replace(held, token=replace(held.token, address=new))
+        await asyncio.to_thread(enrolment.save, self._folder, self._enrolment)
+        self._client = self._make_client()
+        if self._serving != self._wanted_service():
+            self.reload()
 
     async def _failed(self, state: State, reason: str) -> None:
         is_new = (state, reason) != (self._status.state, self._status.reason)

@@ -23,6 +23,7 @@ from lanpost.model.token import check_url
 Reader = Callable[[Any], Any]
 
 _OCTETS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
+_PLAIN_FILE = re.compile(r"(?:/[A-Za-z0-9_][A-Za-z0-9._-]*)+\Z", re.ASCII)
 _SIZE = re.compile(r"(\d+)\s*(KiB|MiB|GiB|KB|MB|GB|B|)\Z")
 
 
@@ -130,6 +131,13 @@ def path(value: Any) -> Path:
     if not isinstance(value, str) or not value:
         raise ValueError('write a folder in quotes, as "/var/lib/lanpost"')
     return Path(value).expanduser()
+
+
+def plain_file(value: Any) -> Path:
+    """A path that stands in a shell script, too."""
+    if not isinstance(value, str) or not _PLAIN_FILE.match(value):
+        raise ValueError('write an absolute path of letters, digits and "._-/", as "/run/lanpost-address-hook"')
+    return Path(value)
 
 
 def domain(value: Any) -> str:

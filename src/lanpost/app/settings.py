@@ -155,6 +155,8 @@ class Agent:
     settle: float = setting(read.duration, "20ms")
     refresh_port: int = setting(read.port, 8026)  # UDP, where the registrar's requests are heard
     greeting: str = setting(read.text, "auto")  # how the software at `port` greets; "auto": ask it; "": not checked
+    watch: str = setting(read.one_of("auto", "hook"), "auto")  # "hook": neither rtnetlink nor polling
+    hook_file: Path = setting(read.plain_file, "/run/lanpost-address-hook")  # what DHCP clients' hooks touch
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ import asyncio
 import math
 import time
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, aclosing, nullcontext
 from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any, Protocol
@@ -71,6 +71,9 @@ class Answers(Protocol):
     @property
     def is_read(self) -> bool:
         """The client takes more just now."""
+
+    def persisting(self) -> AbstractContextManager[None]:
+        """For a search that goes on until the client ends it. DirectoryRefused: he has enough of those."""
 
     async def send(self, octets: bytes) -> None:
         """Messages encoded already, once the client takes more. ConnectionError when he is gone."""

@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from lanpost.net.ldap_searches import Answers
-from lanpost.net.ldap_sync_cookies import Cookies, seen_by
+from lanpost.net.ldap_sync_cookies import Cookies, Seen, seen_by
 from lanpost.service.directory_changes import refused
 from lanpost.service.directory_search import Search
 from lanpost.service.directory_selection import Selection
@@ -48,45 +48,46 @@ class SyncProvider:
 
     async def serve(self, answers: Answers, search: Search, selection: Selection, asked: SyncRequest) -> None:
         """Refresh, and where that is wished go on until the client abandons it."""
-        if asked.mode is SyncMode.REFRESH_ONLY:
-            await self._serve(answers, search, selection, asked)
-            return
-        if self._persisting >= MAX_CONSUMERS:
-            raise refused(f"{MAX_CONSUMERS} keep a copy already; refresh now and then", ResultCode.BUSY)
-        self._persisting += 1
-        try:
-            await self._serve(answers, search, selection, asked)
-        finally:
-            self._persisting -= 1
-
-    async def _serve(self, answers: Answers, search: Search, selection: Selection, asked: SyncRequest) -> None:
         generation, now = self._feed.generation, self._clock()
         seen = seen_by(asked.cookie, generation, now)
         # Cookies of one second differ by microseconds that are no time.
         cookies = Cookies(generation, asked.cookie, seen.lapses - LAPSES_INTERVAL if seen else now)
         consumer = _Consumer(self._tree, answers, search, selection, cookies, self._clock)
+        if asked.mode is SyncMode.REFRESH_ONLY:
+            number, is_change = await self._refresh(consumer, cookies, seen, now)
+            done = SyncDone(cookies.next(number), refresh_deletes=is_change)
+            answers.tell(SearchDone(Result()), [Control(SYNC_DONE_OID, value=done.encode())])
+            return
+        if self._persisting >= MAX_CONSUMERS:
+            raise refused(f"{MAX_CONSUMERS} keep a copy already; refresh now and then", ResultCode.BUSY)
+        with answers.persisting():
+            self._persisting += 1
+            try:
+                number, is_change = await self._refresh(consumer, cookies, seen, now)
+                cookie = cookies.next(number)
+                # §3.3.1: with deletes told he keeps the rest; with what is present told he drops the rest.
+                phase = RefreshDelete(cookie) if is_change else RefreshPresent(cookie)
+                answers.tell(IntermediateResponse(SYNC_INFO_OID, encode_sync_info(phase)))
+                while True:
+                    number = await self._follow(consumer, number)
+                    await self._tell_lapses(consumer, cookies, number)
+            finally:
+                self._persisting -= 1
+
+    async def _refresh(
+        self, consumer: _Consumer, cookies: Cookies, seen: Seen | None, now: datetime
+    ) -> tuple[int, bool]:
+        """Up to which change the consumer has been told, and whether of what changed: else of everything."""
         # Taken before anything is read: what changes meanwhile is told once more.
         number = await self._feed.position()
         changes = await self._feed.changes_after(seen.number) if seen else None
-        if changes is None:
+        if seen is None or changes is None:
             cookies.lapses = now
-            async with answers.turn:
-                await consumer.all()
-        else:
-            assert seen is not None
-            number = await self._catch_up(consumer, seen.number, changes)
-            await self._tell_lapses(consumer, cookies, number)
-        cookie = cookies.next(number)
-        if asked.mode is SyncMode.REFRESH_ONLY:
-            done = SyncDone(cookie, refresh_deletes=changes is not None)
-            answers.tell(SearchDone(Result()), [Control(SYNC_DONE_OID, value=done.encode())])
-            return
-        # §3.3.1: with deletes told the consumer keeps the rest; with what is present told it drops the rest.
-        phase = RefreshPresent(cookie) if changes is None else RefreshDelete(cookie)
-        answers.tell(IntermediateResponse(SYNC_INFO_OID, encode_sync_info(phase)))
-        while True:
-            number = await self._follow(consumer, number)
-            await self._tell_lapses(consumer, cookies, number)
+            await consumer.all()
+            return number, False
+        number = await self._catch_up(consumer, seen.number, changes)
+        await self._tell_lapses(consumer, cookies, number)
+        return number, True
 
     async def _follow(self, consumer: _Consumer, number: int) -> int:
         """Tell what changes next, if anything does before it is time to look for lapses."""
@@ -151,10 +152,12 @@ class _Consumer:
     async def all(self) -> None:
         """Everything that matches."""
         self._told = set()
-        async for node in self._search.looked_at():
-            if node is not None and self._search.matches(node):
-                await self._put(node, node.entry.address.key if isinstance(node, ChartNode) else node.name.lower())
-        await self.flush()
+        async with self._answers.turn:
+            async for node in self._search.looked_at():
+                if node is not None and self._search.matches(node):
+                    key = node.entry.address.key if isinstance(node, ChartNode) else node.name.lower()
+                    await self._put(node, key)
+            await self.flush()
 
     async def changed(self, change: Change) -> None:
         """One entry as it has become: told, or told to be gone where it no longer matches.

@@ -11,15 +11,13 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import contextlib
-import http.client
-import io
 import json
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
-from typing import TypeVar
+from http import HTTPStatus
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import quote, urlsplit
 
 from lanpost.errors import LanpostError, RegistrarUnreachable, RegistrarUntrusted, RegistrationRefused
@@ -27,9 +25,12 @@ from lanpost.model.directory_url import is_directory_url
 from lanpost.model.proof import Proof
 from lanpost.model.registration import Registration
 from lanpost.model.token import REGISTRAR_NAME, EnrolmentToken
-from lanpost.net.ldap_registration import LdapRegistration
+from lanpost.net.http_answer import HttpAnswer, NoHttpAnswer, read_answer
 from lanpost.net.registrar_access import CONNECT_SECONDS, connect_from, is_want_of_way, pin_of, verifying
 from lanpost.wire.refresh import PROOF_HEADER
+
+if TYPE_CHECKING:
+    from lanpost.net.ldap_registration import LdapRegistration
 
 Answer = TypeVar("Answer")
 
@@ -55,11 +56,12 @@ class RegistrationClient:
         self._source = source
         self.refresh_key = b""  # of the registrar's refresh requests, as its last answer told it
         self.refresh_proof = b""  # the last of them that was genuine, for a registrar that has lost count
-        self._directories = {
-            url: LdapRegistration(url, token, self._authority, source)
-            for url in token.urls
-            if is_directory_url(url)
-        }
+        self._directories: dict[str, LdapRegistration] = {}
+        if directories := [url for url in token.urls if is_directory_url(url)]:
+            # As large as the rest of this: loaded by those who need it only.
+            from lanpost.net.ldap_registration import LdapRegistration
+
+            self._directories = {url: LdapRegistration(url, token, self._authority, source) for url in directories}
         self._urls = list(token.urls)  # the one that answered last comes first
 
     @property
@@ -91,9 +93,9 @@ class RegistrationClient:
         async def put(url: str) -> Registration:
             if url in self._directories:
                 return await self._directories[url].register(port, proof)
-            status, content = await self._call(url, "PUT", body)
-            registration = _read_registration(url, status, content)
-            self.refresh_key = _read_refresh_key(content)
+            answer = await self._call(url, "PUT", body)
+            registration = _read_registration(url, answer)
+            self.refresh_key = _read_refresh_key(answer.content)
             return registration
 
         return await self._first_of(put)
@@ -105,9 +107,9 @@ class RegistrationClient:
             if url in self._directories:
                 await self._directories[url].unregister()
                 return
-            status, content = await self._call(url, "DELETE")
-            if status != http.HTTPStatus.NOT_FOUND:
-                _check(url, status, content)
+            answer = await self._call(url, "DELETE")
+            if answer.status != HTTPStatus.NOT_FOUND:
+                _check(url, answer)
 
         await self._first_of(delete)
 
@@ -118,8 +120,7 @@ class RegistrationClient:
         async def post(url: str) -> None:
             if url in self._directories:
                 raise RegistrarUnreachable(f"{url} is a directory, which hears no DHCP server")
-            status, content = await self._call(url, "POST", body, "/v1/leases")
-            _check(url, status, content)
+            _check(url, await self._call(url, "POST", body, "/v1/leases"))
 
         await self._first_of(post)
 
@@ -137,7 +138,7 @@ class RegistrationClient:
                 return answer
         raise _worst(failures)
 
-    async def _call(self, url: str, method: str, body: bytes = b"", path: str = "") -> tuple[int, bytes]:
+    async def _call(self, url: str, method: str, body: bytes = b"", path: str = "") -> HttpAnswer:
         """A request about our own binding, unless another path is named."""
         context = None
         if url.startswith("https:"):
@@ -159,11 +160,13 @@ class RegistrationClient:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
-        status, content = await self._exchange(url, context, "GET", "/v1/ca.pem")
-        if status != http.HTTPStatus.OK:
-            raise RegistrarUnreachable(f"{url} does not show its authority ({status})")
+        answer = await self._exchange(url, context, "GET", "/v1/ca.pem")
+        if answer.status != HTTPStatus.OK:
+            raise RegistrarUnreachable(
+                f"{url} does not show its authority ({answer.status})", retry_after=_retry_after(answer)
+            )
         try:
-            pem = content.decode("ascii")
+            pem = answer.content.decode("ascii")
             pin = pin_of(pem)
         except ValueError:
             raise RegistrarUntrusted(
@@ -185,7 +188,7 @@ class RegistrationClient:
         path: str,
         headers: dict[str, str] | None = None,
         body: bytes = b"",
-    ) -> tuple[int, bytes]:
+    ) -> HttpAnswer:
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port or DEFAULT_PORT[parts.scheme]
         lines = [f"{method} {path} HTTP/1.1", f"Host: {parts.netloc}", "Connection: close", "Accept: */*"]
@@ -197,7 +200,7 @@ class RegistrationClient:
                 sock = await connect_from(self._source, host, port)
             async with asyncio.timeout(EXCHANGE_SECONDS):
                 answer = await _converse(sock, context, request)
-            return _parse_answer(answer, method)
+            return read_answer(answer)
         except TimeoutError:
             raise RegistrarUnreachable(f"{url} does not answer") from None
         except ssl.SSLCertVerificationError as error:
@@ -209,8 +212,8 @@ class RegistrationClient:
         except OSError as error:
             no_way = is_want_of_way(error)
             raise RegistrarUnreachable(f"{url}: {error.strerror or error}", no_way=no_way) from None
-        except http.client.HTTPException as error:
-            raise RegistrarUnreachable(f"{url} does not answer as an HTTP server ({error!r})") from None
+        except NoHttpAnswer as error:
+            raise RegistrarUnreachable(f"{url} does not answer as an HTTP server ({error})") from None
 
 
 async def _converse(sock: socket.socket, context: ssl.SSLContext | None, request: bytes) -> bytes:
@@ -222,33 +225,16 @@ async def _converse(sock: socket.socket, context: ssl.SSLContext | None, request
         while chunk := await reader.read(MAX_ANSWER):
             answer += chunk
             if len(answer) > MAX_ANSWER:
-                raise http.client.HTTPException("answer too long")
+                raise NoHttpAnswer("it is too long")
         return bytes(answer)
     finally:
         writer.transport.abort()  # the answer is whole, or of no use: no need to part politely
 
 
-class _Received:
-    """A received answer in the form that the standard library's parser reads from."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-
-    def makefile(self, *_: object) -> io.BytesIO:
-        return io.BytesIO(self._data)
-
-
-def _parse_answer(answer: bytes, method: str) -> tuple[int, bytes]:
-    response = http.client.HTTPResponse(_Received(answer), method=method)  # type: ignore[arg-type]
-    response.begin()
-    with contextlib.closing(response):
-        return response.status, response.read()
-
-
-def _read_registration(url: str, status: int, content: bytes) -> Registration:
-    _check(url, status, content)
+def _read_registration(url: str, answer: HttpAnswer) -> Registration:
+    _check(url, answer)
     try:
-        fields = json.loads(content)
+        fields = json.loads(answer.content)
         address, endpoint, updated = (str(fields[name]) for name in ("address", "endpoint", "updated"))
         expires = str(fields.get("expires") or "")
         lifetime = None
@@ -266,14 +252,28 @@ def _read_refresh_key(content: bytes) -> bytes:
         return b""
 
 
-def _check(url: str, status: int, content: bytes) -> None:
-    if status < http.HTTPStatus.MULTIPLE_CHOICES:
+def _check(url: str, answer: HttpAnswer) -> None:
+    status = answer.status
+    if status < HTTPStatus.MULTIPLE_CHOICES:
         return
-    text = _problem(content) or http.client.responses.get(status, "")
-    if 400 <= status < 500 and status != http.HTTPStatus.REQUEST_TIMEOUT:
+    text = _problem(answer.content) or _phrase(status)
+    if 400 <= status < 500 and status != HTTPStatus.REQUEST_TIMEOUT:
         remedy = f"; {_REMEDIES[status]}" if status in _REMEDIES else ""
         raise RegistrationRefused(f"{url} refuses ({status}): {text}{remedy}", http_status=status)
-    raise RegistrarUnreachable(f"{url} cannot do it now ({status}): {text}")
+    raise RegistrarUnreachable(f"{url} cannot do it now ({status}): {text}", retry_after=_retry_after(answer))
+
+
+def _retry_after(answer: HttpAnswer) -> float:
+    """Seconds (RFC 9110 §10.2.3). A date says nothing to a terminal without a clock."""
+    text = answer.fields.get("retry-after", "")
+    return float(text) if text.isascii() and text.isdigit() else 0.0
+
+
+def _phrase(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return ""
 
 
 def _problem(content: bytes) -> str:
@@ -293,7 +293,11 @@ def _worst(failures: list[RegistrarUnreachable | RegistrarUntrusted]) -> Lanpost
             return error
     silent = [error for error in failures if isinstance(error, RegistrarUnreachable)]
     text = "; ".join(dict.fromkeys(str(error) for error in silent))
-    return RegistrarUnreachable(text, no_way=all(error.no_way for error in silent))
+    # The one that is to be asked again soonest decides; one that says nothing, as a machine that is off, does not.
+    waits = [error.retry_after for error in silent if error.retry_after]
+    return RegistrarUnreachable(
+        text, no_way=all(error.no_way for error in silent), retry_after=min(waits, default=0.0)
+    )
 
 
 def server_hosts(token: EnrolmentToken) -> tuple[str, ...]:
