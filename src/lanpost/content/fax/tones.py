@@ -10,9 +10,9 @@ from functools import cache
 from PIL import Image, ImageChops, ImageFilter
 
 THRESHOLD = 160  # of 255: below it is ink; thin grey strokes of anti-aliased letters stay
-MIDDLE = (40, 215)  # between these a grey is a tone, not the edge of a letter's ink or paper's
+MIDDLE = (16, 244)  # between these a grey is a tone, not ink nor paper
 BLOCK = 16  # dots a side; a photograph is looked for block by block
-TONED = 140  # of 255: a block with more tones than that is one of a photograph; small print has some 90
+TONED = 170  # of 255: a block with a greater share of tones is one of a photograph; the smallest print has 164
 MIN_BLOCKS = 6  # fewer together are a grey letter or a line
 
 _MIDDLE = [255 if MIDDLE[0] <= grey <= MIDDLE[1] else 0 for grey in range(256)]
@@ -36,7 +36,7 @@ def black_and_white(image: Image.Image) -> Image.Image:
             ((box[2] - box[0]) * BLOCK, (box[3] - box[1]) * BLOCK), Image.Resampling.NEAREST
         )
         size = (whole[2] - whole[0], whole[3] - whole[1])
-        page.paste(dithered(image.crop(whole)), whole[:2], mask.crop((0, 0, *size)).convert("1"))
+        page.paste(dithered(image.crop(whole)), whole[:2], mask.crop((0, 0, *size)).point(_ANY, "1"))
     return page
 
 

@@ -9,10 +9,11 @@ import pytest
 from PIL import Image, ImageStat
 from tests.fax_documents import A4, LETTER, PHOTO_PAGE, lines_of_text, pdf, photograph
 
+from lanpost.content.fax import rendering
 from lanpost.content.fax.page import FaxPage
 from lanpost.content.fax.picture import image_of
 from lanpost.content.fax.rendering import image_count, pages_of_image, pages_of_pdf, pdf_page_count
-from lanpost.content.fax.tones import black_and_white, dithered
+from lanpost.content.fax.tones import THRESHOLD, dithered
 from lanpost.errors import InvalidFax
 
 
@@ -73,11 +74,18 @@ def test_print_stays_crisp_and_a_photograph_beside_it_keeps_its_tones() -> None:
     assert len(set(photo.tobytes())) > 20
 
 
-def test_a_page_of_print_holds_no_photograph() -> None:
-    grey = Image.new("L", (1728, 2292), 255)
-    (page,) = pages_of_pdf(pdf(lines_of_text()), True)
-    grey.paste(image_of(page).convert("L"))
-    assert black_and_white(grey).tobytes() == image_of(page).tobytes()
+@pytest.mark.parametrize("points", [5, 6, 8, 11])
+def test_print_however_small_is_no_photograph(points: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    document = pdf(
+        f"/F1 {points} Tf {points + 1} TL".encode().join([b"BT ", b" 60 780 Td "]) + lines_of_text()[21:]
+    )
+    pages = [*pages_of_pdf(document, False), *pages_of_pdf(document, True)]
+    monkeypatch.setattr(rendering, "black_and_white", lambda image: image.point(_threshold, "1"))
+    assert pages == [*pages_of_pdf(document, False), *pages_of_pdf(document, True)]
+
+
+def _threshold(grey: int) -> int:
+    return 255 if grey >= THRESHOLD else 0
 
 
 @pytest.mark.parametrize("tone", [0, 32, 64, 128, 200, 255])
