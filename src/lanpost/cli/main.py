@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import importlib
 import sys
 from typing import Any
 
 import click
 
+from lanpost.cli.lazy_group import LazyGroup
 from lanpost.errors import LanpostError
 
-# Where each command is: imported when asked for, since a terminal's agent must not load a server.
 COMMANDS = {
     "agent": "lanpost.cli.agent:agent",
     "ca": "lanpost.cli.ca:ca",
@@ -19,6 +18,7 @@ COMMANDS = {
     "dhcp-hook": "lanpost.cli.dhcp_hook:dhcp_hook",
     "directory": "lanpost.cli.directory:directory",
     "demo": "lanpost.cli.demo:demo",
+    "fax": "lanpost.cli.fax:fax",
     "lookup": "lanpost.cli.lookup:lookup",
     "queue": "lanpost.cli.queue:queue",
     "refresh": "lanpost.cli.refresh:refresh",
@@ -31,20 +31,6 @@ COMMANDS = {
 }
 
 
-class LazyGroup(click.Group):
-    """A group whose commands are imported on first use."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
-        return sorted(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        if cmd_name not in COMMANDS:
-            return None
-        module, _, name = COMMANDS[cmd_name].partition(":")
-        command: click.Command = getattr(importlib.import_module(module), name)
-        return command
-
-
 def _show_version(ctx: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
     if wanted and not ctx.resilient_parsing:
         from lanpost import __version__
@@ -53,7 +39,7 @@ def _show_version(ctx: click.Context, _parameter: click.Parameter, wanted: bool)
         ctx.exit()
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=LazyGroup, places=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
     "--version",
     is_flag=True,
