@@ -160,6 +160,20 @@ class Agent:
 
 
 @dataclass(frozen=True, slots=True)
+class Fax:
+    """The fax machine, and where fax numbers lead."""
+
+    via: str = setting(read.endpoint_text, "")  # the mail server that faxes and notices go to
+    sender: str = setting(read.text, "")  # who sends; empty: fax@domain
+    report_to: str = setting(read.text, "")  # the terminal that prints transmission reports
+    pop3: str = setting(read.endpoint_text, "")  # where the sender's mailbox is, for receipts
+    pop3_user: str = setting(read.text, "")  # empty: the sender
+    password_file: str = setting(read.text, "")  # of that mailbox
+    receipt_timeout: float = setting(read.duration, "2m")
+    gateway: str = setting(read.text, "")  # the terminal that telephones, for numbers nobody here has
+
+
+@dataclass(frozen=True, slots=True)
 class Log:
     level: str = setting(read.one_of("debug", "info", "warning", "error"), "info")
     format: str = setting(read.one_of("auto", "text", "json"), "auto")
@@ -187,5 +201,6 @@ class Settings:
     fallback: Fallback = field(default_factory=Fallback)
     limits: Limits = field(default_factory=Limits)
     agent: Agent = field(default_factory=Agent)
+    fax: Fax = field(default_factory=Fax)
     log: Log = field(default_factory=Log)
     file: Path | None = None  # where all this was read from; not a key
