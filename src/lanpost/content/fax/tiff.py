@@ -17,6 +17,7 @@ MAX_DIRECTORIES = 2000  # pages of one file; a box of paper holds 2500 sheets
 MAX_ENTRIES = 512  # tags of one page; a fax has about 20
 MAX_COUNT = 65_536  # values of one tag: a strip for each row, and more
 
+HEADER = 8  # octets
 BYTE, ASCII, SHORT, LONG, RATIONAL = 1, 2, 3, 4, 5
 SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}  # octets, by type
 IFD = 13  # an offset of a directory, a LONG by another name
@@ -170,7 +171,9 @@ def _entry(data: memoryview, order: ByteOrder, place: int) -> Entry:
     tag, kind, count = struct.unpack_from(f"{order}HHI", data, place)
     size = SIZES.get(kind)
     if size is None:
-        return Entry(tag, kind, 0, data[0:0], place + 8)  # of a type to come: readers are to pass over it (TIFF 6.0)
+        return Entry(
+            tag, kind, 0, data[0:0], place + 8
+        )  # of a type to come: readers are to pass over it (TIFF 6.0)
     octets = size * count
     at = place + 8 if octets <= 4 else _number(data, order, place + 8)
     if at + octets > len(data):
@@ -187,20 +190,45 @@ def _number(data: memoryview, order: ByteOrder, at: int) -> int:
     return int(number)
 
 
-Values = tuple[int, tuple[int, ...]]  # a type and its values; a fraction is two of them
+@dataclass(frozen=True, slots=True)
+class Value:
+    """What a tag holds, to be written: its type, its number of values, and these in the file's byte order."""
+
+    type: int
+    count: int
+    raw: bytes | memoryview
 
 
-def write_directory(at: int, entries: Mapping[int, Values], following: int) -> bytes:
-    """A little-endian directory to stand at that octet, with the values that do not fit in it right behind it."""
-    behind = at + 2 + 12 * len(entries) + 4
-    head, tail = [struct.pack("<H", len(entries))], b""
-    for tag, (kind, values) in sorted(entries.items()):
-        raw = struct.pack(f"<{len(values)}{'I' if kind == RATIONAL else UNSIGNED[kind]}", *values)
-        count = len(values) // 2 if kind == RATIONAL else len(values)
-        if len(raw) > 4:
-            field = struct.pack("<I", behind + len(tail))
-            tail += raw + b"\0" * (len(raw) % 2)  # values begin at even octets
+def shorts(*numbers: int) -> Value:
+    """Little-endian numbers of 16 bits."""
+    return Value(SHORT, len(numbers), struct.pack(f"<{len(numbers)}H", *numbers))
+
+
+def longs(*numbers: int, order: ByteOrder = "<") -> Value:
+    """Numbers of 32 bits."""
+    return Value(LONG, len(numbers), struct.pack(f"{order}{len(numbers)}I", *numbers))
+
+
+def fraction(number: int) -> Value:
+    """A whole number as a fraction, little-endian."""
+    return Value(RATIONAL, 1, struct.pack("<II", number, 1))
+
+
+def write_header(order: ByteOrder = "<") -> bytes:
+    """A file's first eight octets, its first directory right behind them."""
+    return (b"II" if order == "<" else b"MM") + struct.pack(f"{order}HI", 42, HEADER)
+
+
+def write_directory(at: int, values: Mapping[int, Value], following: int, order: ByteOrder = "<") -> bytes:
+    """A directory to stand at that octet, with what does not fit in it right behind it; `following`: the next one."""
+    behind = at + 2 + 12 * len(values) + 4
+    head, tail = [struct.pack(f"{order}H", len(values))], bytearray()
+    for tag, value in sorted(values.items()):
+        if len(value.raw) > 4:
+            field = struct.pack(f"{order}I", behind + len(tail))
+            tail += value.raw
+            tail += bytes(len(tail) % 2)  # values begin at even octets
         else:
-            field = raw.ljust(4, b"\0")
-        head.append(struct.pack("<HHI", tag, kind, count) + field)
-    return b"".join([*head, struct.pack("<I", following), tail])
+            field = bytes(value.raw).ljust(4, b"\0")
+        head.append(struct.pack(f"{order}HHI", tag, value.type, value.count) + field)
+    return b"".join([*head, struct.pack(f"{order}I", following), tail])
