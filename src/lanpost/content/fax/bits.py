@@ -114,7 +114,7 @@ def _known(bits: Bits, raster: bytes) -> dict[str, bytes] | None:
 
 
 def _same(bits: Bits, written: bytes) -> bool:
-    """Whether the data is what was written, but for what may stand behind the last line: fill, RTC, EOFB or neither."""
+    """Whether the data is what was written, but for what may stand behind the last line: fill, RTC, EOFB."""
     if bits.coding is Coding.MMR:
         written = _without_eofb(written)
     written = written.rstrip(b"\0")

@@ -169,7 +169,7 @@ def read_lines(data: bytes, width: int, height: int, known: Mapping[str, bytes],
 
 
 def read_tagged_lines(data: bytes, width: int, height: int, patience: Patience) -> Rows:
-    """MR: a bit behind EOL tells whether a line stands by itself. Behind a damaged one those that lean on it are lost."""
+    """MR: a bit behind EOL tells whether a line stands by itself. What leans on a damaged line is lost too."""
     rows: list[bytes] = []
     blank = bytes((width + 7) // 8)
     damaged = 0
@@ -179,10 +179,8 @@ def read_tagged_lines(data: bytes, width: int, height: int, patience: Patience) 
         try:
             if line.startswith("1"):
                 above, end = one_line(line + _PADDING, 1, width)
-            elif above is None:
-                raise DamagedLineError("leans on a damaged line")
             else:
-                above, end = line_by_reference(line + _PADDING, 1, width, above)
+                above, end = line_by_reference(line + _PADDING, 1, width, _whole(above))
             _nothing_behind(line, end)
             rows.append(row_of(above, width))
         except DamagedLineError:
@@ -215,6 +213,12 @@ def read_unmarked_lines(data: bytes, width: int, height: int, *, by_reference: b
             break
         rows.append(row_of(above, width))
     return _filled(rows, 0, blank, height)
+
+
+def _whole(above: list[int] | None) -> list[int]:
+    if above is None:
+        raise DamagedLineError("leans on a damaged line")
+    return above
 
 
 def _nothing_behind(line: str, end: int) -> None:

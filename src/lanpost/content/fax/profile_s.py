@@ -53,7 +53,7 @@ def in_profile_s(page: FaxPage) -> str:
 def in_profile_f(page: FaxPage) -> str:
     """The same of profile F."""
     if page.y_dpi not in F_Y_DPIS.get(page.x_dpi, ()):
-        return f"of {page.x_dpi} x {page.y_dpi} dots an inch; it has 204 x 98, 204 x 196, 300 x 300, 400 x 400 and their like"
+        return f"of {page.x_dpi} x {page.y_dpi} dots an inch, not 204 x 98, 204 x 196, 300 x 300 or 400 x 400"
     if page.width not in F_WIDTHS[page.x_dpi]:
         return f"{page.width} dots wide, not one of {', '.join(map(str, F_WIDTHS[page.x_dpi]))}"
     return ""

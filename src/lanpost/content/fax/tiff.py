@@ -1,7 +1,7 @@
-"""TIFF's structure: header, directories and their entries, read without trusting any of it (RFC 3949 §2.2, TIFF 6.0 §2).
+"""TIFF's structure: header, directories and their entries, read without trusting it (RFC 3949 §2.2, TIFF 6.0 §2).
 
-Every count and offset is checked before it is followed, so that hostile octets cost bounded time and memory. Nothing
-is decoded here. Raises InvalidFax.
+Every count and offset is checked before it is followed, so that hostile octets cost bounded time and memory.
+Nothing is decoded here. Raises InvalidFax.
 """
 
 from __future__ import annotations
@@ -167,6 +167,25 @@ def read_directory(data: memoryview, order: ByteOrder, at: int) -> Directory:
     return Directory(data, order, at, entries, _number(data, order, at + 2 + 12 * count), ascending)
 
 
+def strips(directory: Directory) -> Iterator[memoryview]:
+    """The octets of a page's strips. A length that is missing, or 0, reaches to the end of the file."""
+    data = directory.data
+    places = directory.integers(STRIP_OFFSETS)
+    if not places:
+        raise InvalidFax(f"the TIFF does not tell where its page is (tag {STRIP_OFFSETS})")
+    sizes = directory.integers(STRIP_BYTE_COUNTS)
+    total = 0
+    for number, at in enumerate(places):
+        size = sizes[number] if number < len(sizes) else 0
+        if at >= len(data):
+            raise InvalidFax("a strip of the TIFF is beyond the end of the file; perhaps the file was cut off")
+        strip = data[at : at + size] if size else data[at:]
+        total += len(strip)
+        if total > len(data):
+            raise InvalidFax("the strips of the TIFF overlap")
+        yield strip
+
+
 def _entry(data: memoryview, order: ByteOrder, place: int) -> Entry:
     tag, kind, count = struct.unpack_from(f"{order}HHI", data, place)
     size = SIZES.get(kind)
@@ -220,7 +239,7 @@ def write_header(order: ByteOrder = "<") -> bytes:
 
 
 def write_directory(at: int, values: Mapping[int, Value], following: int, order: ByteOrder = "<") -> bytes:
-    """A directory to stand at that octet, with what does not fit in it right behind it; `following`: the next one."""
+    """A directory to stand at that octet, what does not fit in it right behind; `following`: the next one."""
     behind = at + 2 + 12 * len(values) + 4
     head, tail = [struct.pack(f"{order}H", len(values))], bytearray()
     for tag, value in sorted(values.items()):
