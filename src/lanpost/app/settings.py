@@ -169,6 +169,7 @@ class Fax:
     pop3: str = setting(read.endpoint_text, "")  # where the sender's mailbox is, for receipts
     pop3_user: str = setting(read.text, "")  # empty: the sender
     password_file: str = setting(read.text, "")  # of that mailbox
+    ca_file: str = setting(read.text, "")  # who vouches for that server; empty: the system's authorities
     receipt_timeout: float = setting(read.duration, "2m")
     gateway: str = setting(read.text, "")  # the terminal that telephones, for numbers nobody here has
 
