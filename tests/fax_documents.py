@@ -1,0 +1,52 @@
+"""Documents to fax: PDFs and pictures, made here and the same each time."""
+
+from __future__ import annotations
+
+from io import BytesIO
+
+import pikepdf
+from PIL import Image, ImageDraw
+
+A4 = (595.276, 841.89)  # points
+LETTER = (612.0, 792.0)
+TEXT = "The quick brown fox jumps over the lazy dog"
+
+
+def pdf(*drawings: bytes, size: tuple[float, float] = A4, image: Image.Image | None = None) -> bytes:
+    """A PDF with a page for each drawing, in PDF's own language; /F1 is Helvetica, /Im the image if any."""
+    document = pikepdf.new()
+    font = pikepdf.Dictionary(Type=pikepdf.Name.Font, Subtype=pikepdf.Name.Type1, BaseFont=pikepdf.Name.Helvetica)
+    resources = pikepdf.Dictionary(Font=pikepdf.Dictionary(F1=font))
+    if image is not None:
+        stream = pikepdf.Stream(document, image.convert("L").tobytes())
+        stream.Type, stream.Subtype, stream.ColorSpace = (
+            pikepdf.Name.XObject,
+            pikepdf.Name.Image,
+            pikepdf.Name.DeviceGray,
+        )
+        stream.Width, stream.Height, stream.BitsPerComponent = image.width, image.height, 8
+        resources.XObject = pikepdf.Dictionary(Im=stream)
+    for drawing in drawings:
+        page = document.add_blank_page(page_size=size)
+        page.Resources = resources
+        page.Contents = document.make_stream(drawing)
+    written = BytesIO()
+    document.save(written)
+    return written.getvalue()
+
+
+def lines_of_text(count: int = 55, text: str = TEXT) -> bytes:
+    """A page of print, for `pdf`."""
+    lines = b" T* ".join(b"(%d: %s) Tj" % (number, text.encode()) for number in range(count))
+    return b"BT /F1 11 Tf 13 TL 60 780 Td " + lines + b" ET"
+
+
+def photograph(size: tuple[int, int] = (600, 450)) -> Image.Image:
+    """Soft tones from black to white, with shapes, as a camera sees them."""
+    across = Image.linear_gradient("L").rotate(90).resize(size)
+    picture = Image.blend(across, Image.radial_gradient("L").resize(size), 0.5)
+    ImageDraw.Draw(picture).ellipse((size[0] // 4, size[1] // 4, size[0] // 2, size[1] // 2), fill=120)
+    return picture
+
+
+PHOTO_PAGE = b"q 400 0 0 300 90 400 cm /Im Do Q"  # for `pdf` with an image: 5.6 by 4.2 inches

@@ -1,0 +1,159 @@
+"""PDFs and pictures on fax pages: at their real size, the right way up, letters crisp, photographs in tones."""
+
+from __future__ import annotations
+
+from io import BytesIO
+from pathlib import Path
+
+import pytest
+from PIL import Image, ImageStat
+from tests.fax_documents import A4, LETTER, PHOTO_PAGE, lines_of_text, pdf, photograph
+
+from lanpost.content.fax import rendering
+from lanpost.content.fax.page import FaxPage
+from lanpost.content.fax.picture import image_of
+from lanpost.content.fax.rendering import image_count, pages_of_image, pages_of_pdf, pdf_page_count
+from lanpost.content.fax.tones import THRESHOLD, dithered
+from lanpost.errors import InvalidFax
+
+
+def box(page: FaxPage) -> tuple[int, int, int, int]:
+    """Left, top, right, bottom of what is black."""
+    found = image_of(page).convert("L").point(lambda grey: 255 - grey).getbbox()
+    assert found, "the page is white"
+    return found
+
+
+def encoded(image: Image.Image, kind: str, **options: object) -> bytes:
+    written = BytesIO()
+    image.save(written, kind, **options)
+    return written.getvalue()
+
+
+@pytest.mark.parametrize(("fine", "y_dpi"), [(False, 98), (True, 196)])
+@pytest.mark.parametrize("size", [A4, LETTER])
+def test_an_inch_is_an_inch_on_a4_and_letter(size: tuple[float, float], fine: bool, y_dpi: int) -> None:
+    # A square of two inches, one inch from the left and from the top.
+    square = f"72 {size[1] - 216:.1f} 144 144 re f".encode()
+    (page,) = pages_of_pdf(pdf(square, size=size), fine)
+    left, top, right, bottom = box(page)
+    margin = (1728 - size[0] / 72 * 204) / 2
+    assert (page.width, page.y_dpi) == (1728, y_dpi)
+    assert left == pytest.approx(204 + margin, abs=2)
+    assert top == pytest.approx(y_dpi, abs=2)
+    assert right - left == pytest.approx(408, abs=2)
+    assert bottom - top == pytest.approx(2 * y_dpi, abs=2)
+
+
+def test_a_page_wider_than_high_is_turned_and_a_larger_one_shrunk() -> None:
+    bar = b"0 0 1190 100 re f"  # along the lower edge of A3 in landscape
+    (page,) = pages_of_pdf(pdf(bar, size=(1190.55, 841.89)), True)
+    left, top, right, bottom = box(page)
+    assert bottom - top > 2200
+    assert right - left == pytest.approx(100 / 72 * 204 * 0.7071, abs=4)
+
+
+def test_pages_come_one_at_a_time_in_their_order() -> None:
+    document = pdf(*(f"{100 * number} 100 50 50 re f".encode() for number in range(1, 6)))
+    assert pdf_page_count(document) == 5
+    lefts = [box(page)[0] for page in pages_of_pdf(document, False)]
+    assert lefts == sorted(lefts)
+    assert len(set(lefts)) == 5
+
+
+def test_print_stays_crisp_and_a_photograph_beside_it_keeps_its_tones() -> None:
+    document = pdf(PHOTO_PAGE + b" BT /F1 11 Tf 60 780 Td (crisp letters) Tj ET", image=photograph())
+    (page,) = pages_of_pdf(document, True)
+    image = image_of(page).convert("L")
+    (words_only,) = pages_of_pdf(pdf(b"BT /F1 11 Tf 60 780 Td (crisp letters) Tj ET"), True)
+    assert image.crop((0, 0, 1728, 300)) == image_of(words_only).convert("L").crop((0, 0, 1728, 300))
+    # In the photograph the share of black dots follows the tones of the picture.
+    photo = image.crop((300, 400, 1300, 1150)).reduce(50)
+    wanted = photograph().resize((1133, 817)).crop((1133 // 2 - 500, 50, 1133 // 2 + 500, 800)).reduce(50)
+    assert photo.histogram() != wanted.histogram()
+    assert len(set(photo.tobytes())) > 20
+
+
+@pytest.mark.parametrize("points", [5, 6, 8, 11])
+def test_print_however_small_is_no_photograph(points: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    document = pdf(
+        f"/F1 {points} Tf {points + 1} TL".encode().join([b"BT ", b" 60 780 Td "]) + lines_of_text()[21:]
+    )
+    pages = [*pages_of_pdf(document, False), *pages_of_pdf(document, True)]
+    monkeypatch.setattr(rendering, "black_and_white", lambda image: image.point(_threshold, "1"))
+    assert pages == [*pages_of_pdf(document, False), *pages_of_pdf(document, True)]
+
+
+def _threshold(grey: int) -> int:
+    return 255 if grey >= THRESHOLD else 0
+
+
+@pytest.mark.parametrize("tone", [0, 32, 64, 128, 200, 255])
+def test_a_grey_becomes_that_share_of_white_dots(tone: int) -> None:
+    shown = dithered(Image.new("L", (640, 320), tone)).convert("L")
+    assert ImageStat.Stat(shown).mean[0] == pytest.approx(tone, abs=3)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "GIF", "BMP", "WEBP"])
+def test_a_picture_fills_the_page_within_its_margins(kind: str, tmp_path: Path) -> None:
+    file = tmp_path / f"picture.{kind.lower()}"
+    file.write_bytes(encoded(Image.new("RGB", (300, 400), "black"), kind))
+    (page,) = pages_of_image(file, False)
+    left, top, right, bottom = box(page)
+    assert (left, right) == (80, 1648)
+    assert top == 40
+    assert bottom - top == pytest.approx(1568 / 3 * 4 / 2, abs=8)
+
+
+def test_a_scanned_sheet_keeps_its_size_and_its_dots() -> None:
+    sheet = Image.new("1", (1687, 2292), 1)
+    sheet.paste(0, (204, 196, 612, 588))
+    (page,) = pages_of_image(encoded(sheet, "PNG", dpi=(204, 196)), True)
+    left, top, right, bottom = box(page)
+    assert (right - left, bottom - top) == (408, 392)
+    assert (left, top) == pytest.approx((204 + 20, 196), abs=2)
+
+
+def test_the_camera_s_orientation_is_heeded() -> None:
+    picture = Image.new("L", (300, 400), 255)
+    picture.paste(0, (0, 0, 300, 100))  # black above
+    exif = Image.Exif()
+    exif[0x0112] = 3  # upside down
+    (page,) = pages_of_image(encoded(picture, "JPEG", exif=exif), False)
+    assert box(page)[1] > 700
+
+
+def test_what_is_transparent_is_paper_and_sixteen_bits_are_greys() -> None:
+    ghost = Image.new("RGBA", (30, 40), (0, 0, 0, 0))
+    ghost.paste((0, 0, 0, 255), (10, 10, 20, 20))
+    (page,) = pages_of_image(encoded(ghost, "PNG"), False)
+    assert box(page)[1] > 200
+    deep = Image.new("I;16", (30, 40), 65535)
+    (white,) = pages_of_image(encoded(deep, "PNG"), False)
+    assert not any(white.raster)
+
+
+def test_each_page_of_a_tiff_is_one_and_of_an_animation_the_first_frame_alone() -> None:
+    frames = [Image.new("L", (30, 40), tone) for tone in (0, 90, 200)]
+    tiff = encoded(frames[0], "TIFF", save_all=True, append_images=frames[1:])
+    assert image_count(tiff) == len(list(pages_of_image(tiff, False))) == 3
+    assert image_count(encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])) == 1
+
+
+@pytest.mark.parametrize("data", [b"", b"%PDF-1.7 nothing", b"\x89PNG\r\n\x1a\n broken"])
+def test_what_cannot_be_read_is_said_so(data: bytes) -> None:
+    with pytest.raises(InvalidFax):
+        list(pages_of_pdf(data, False))
+    with pytest.raises(InvalidFax):
+        list(pages_of_image(data, False))
+
+
+def test_a_picture_cut_off_half_way_is_refused() -> None:
+    with pytest.raises(InvalidFax, match="cannot be read"):
+        list(pages_of_image(encoded(photograph(), "PNG")[:4000], False))
+
+
+def test_a_picture_of_absurd_size_is_refused_before_it_is_decoded() -> None:
+    bomb = encoded(Image.new("1", (20_000, 20_000)), "PNG")
+    with pytest.raises(InvalidFax):
+        list(pages_of_image(bomb, False))
