@@ -160,6 +160,22 @@ class Agent:
 
 
 @dataclass(frozen=True, slots=True)
+class Fax:
+    """The fax machine: `lanpost fax receive`."""
+
+    folder: str = setting(read.text, "faxes")  # each fax becomes a folder in it
+    pages: int = setting(read.count, 500)  # of one mail; with more it is refused
+    decode_timeout: float = setting(read.duration, "2m")  # to look at one mail's pages
+    decode_memory: int = setting(read.size, "1GiB")
+    decoders: int = setting(read.count, 2)  # mails looked at side by side
+    command: tuple[str, ...] = setting(read.texts)  # run with the fax's folder as last argument
+    command_timeout: float = setting(read.duration, "5m")
+    printer: str = setting(read.printer_url, "")
+    mdn: str = setting(read.one_of("never", "when-asked"), "never")
+    via: str = setting(read.endpoint_text, "")  # the mail server that takes notices; empty: the registrar's host
+
+
+@dataclass(frozen=True, slots=True)
 class Log:
     level: str = setting(read.one_of("debug", "info", "warning", "error"), "info")
     format: str = setting(read.one_of("auto", "text", "json"), "auto")
@@ -187,5 +203,6 @@ class Settings:
     fallback: Fallback = field(default_factory=Fallback)
     limits: Limits = field(default_factory=Limits)
     agent: Agent = field(default_factory=Agent)
+    fax: Fax = field(default_factory=Fax)
     log: Log = field(default_factory=Log)
     file: Path | None = None  # where all this was read from; not a key
