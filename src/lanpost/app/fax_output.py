@@ -259,6 +259,7 @@ def output_of(settings: Fax, folders: FaxFolders, hostname: str, domain: str, re
         settings.command,
         settings.command_timeout,
         settings.mdn == "when-asked",
+        PAUSES,
     )
     printer = Printer(PrinterUrl.parse(settings.printer), "lanpost fax") if settings.printer else None
     return FaxOutput(rules, folders, SmtpSender(hostname), printer)

@@ -7,6 +7,7 @@ kept, and says why: its sender learns so at once, by his own mail server.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import socket
 from collections.abc import Callable, Iterable
@@ -131,7 +132,8 @@ class FaxMail:
             fax.discard()
             raise
         if not reply.is_positive:
-            fax.discard()
+            with contextlib.suppress(StoreError):  # we are being stopped; the next start clears up
+                await asyncio.wrap_future(fax.discard())
         return reply
 
     def abort(self) -> None:
@@ -209,9 +211,9 @@ class FaxService:
 
     def __init__(self, listener: Listener, folders: FaxFolders, output: FaxOutput, proof: Proof) -> None:
         self.proof = proof
+        self.output = output
         self._listener = listener
         self._folders = folders
-        self._output = output
 
     @property
     def ports(self) -> tuple[int, ...]:
@@ -221,7 +223,7 @@ class FaxService:
     async def stop(self) -> None:
         """Let clients finish, and stop; what is still to be printed and told is taken up at the next start."""
         await self._listener.drain(DRAIN_SECONDS)
-        await self._output.stop()
+        await self.output.stop()
         await asyncio.to_thread(self._folders.close)
 
 

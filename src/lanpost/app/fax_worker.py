@@ -75,6 +75,7 @@ def look(order: dict[str, Any]) -> dict[str, Any]:
 
 def _limit(memory: int, seconds: float) -> None:
     os.nice(NICE)
+    os.umask(0o077)
     processor = max(1, int(seconds) + 1)
     for what, limit in (
         (resource.RLIMIT_AS, memory),

@@ -143,10 +143,10 @@ class IncomingFax:
 
         return self._folders.submit(rename)
 
-    def discard(self) -> None:
-        """Forget it. Idempotent."""
+    def discard(self) -> Future[None]:
+        """Forget it; done when nothing of it is left. Idempotent."""
         self._mail.discard()
-        self._folders.submit(lambda: shutil.rmtree(self.work, ignore_errors=True))
+        return self._folders.submit(lambda: shutil.rmtree(self.work, ignore_errors=True))
 
     def submit(self, action: Callable[[], Result]) -> Future[Result]:
         return self._folders.submit(action)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pikepdf
 
-from lanpost.content.fax.bits import encode_mmr
+from lanpost.content.fax.bits import Coding, encode
 from lanpost.content.fax.page import FaxPage
 
 POINTS = 72  # an inch
@@ -20,7 +20,7 @@ class PdfPages:
 
     def add(self, page: FaxPage) -> None:
         width, height = page.width * POINTS / page.x_dpi, page.height * POINTS / page.y_dpi
-        image = pikepdf.Stream(self._pdf, encode_mmr(page))
+        image = pikepdf.Stream(self._pdf, encode(page, Coding.MMR))
         image.stream_dict = pikepdf.Dictionary(
             Type=pikepdf.Name.XObject,
             Subtype=pikepdf.Name.Image,
