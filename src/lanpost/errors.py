@@ -15,6 +15,7 @@ LanpostError
     DirectoryUnreachable         no connection, or it broke, or no answer in time
       DirectoryUntrusted         its certificate is not vouched for
   DeliveryError                  an attempt failed; knows whether for good
+  PrinterError                   a printer did not take a document; knows whether for good
   StoreError                     a file or database of ours cannot be used
     StoreFull                    no room left: 452 4.3.1
     StoreBusy                    somebody else holds it
@@ -151,6 +152,14 @@ class WrongMachine(DeliveryError):
 
     def again(self) -> WrongMachine:
         return WrongMachine(str(self))
+
+
+class PrinterError(LanpostError):
+    """A printer did not take a document, or nobody answered there."""
+
+    def __init__(self, text: str, *, permanent: bool = False) -> None:
+        super().__init__(text)
+        self.permanent = permanent
 
 
 class StoreError(LanpostError):

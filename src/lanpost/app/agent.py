@@ -13,7 +13,7 @@ import logging
 import os
 import random
 import signal
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -61,10 +61,14 @@ class MailService(Protocol):
         """Let clients finish, and stop."""
 
 
+StartService = Callable[[Settings, MailAddress, Path], Awaitable[MailService]]
+
+
 class Agent:
     """One terminal's agent. `run` lasts until `stop`; `read_settings` is called at each `reload`.
 
-    `on_status` hears of each change of the status, and of each renewal.
+    `on_status` hears of each change of the status, and of each renewal. `start_service`: what takes mail here, in
+    the place of what `[agent] receive` says.
     """
 
     def __init__(
@@ -72,10 +76,12 @@ class Agent:
         settings: Settings,
         read_settings: Callable[[], Settings],
         on_status: Callable[[Status], object] = lambda _: None,
+        start_service: StartService | None = None,
     ) -> None:
         self._settings = settings
         self._read_settings = read_settings
         self._on_status = on_status
+        self._special_service = start_service
         self._folder = enrolment.agent_folder(settings.data)
         self._enrolment = enrolment.load(self._folder)
         self._client = self._make_client()
@@ -327,15 +333,19 @@ class Agent:
         """What decides whether and how mail is taken here."""
         held = self._settings.agent
         address = self._enrolment.token.address
-        return held.receive, held.listen, held.port, self._settings.hostname, self._settings.limits, address
+        ways = (held.receive, held.listen, held.port, self._settings.hostname, self._settings.limits, address)
+        return (*ways, self._settings.fax) if self._special_service else ways
 
     async def _start_service(self) -> MailService | None:
         self._serving = self._wanted_service()
-        if not self._settings.agent.receive:
+        settings, address = self._settings, self._enrolment.token.address
+        if self._special_service:
+            return await self._special_service(settings, address, self._folder)
+        if not settings.agent.receive:
             return None
         from lanpost.app.receiver import start_receiver
 
-        return await start_receiver(self._settings, self._enrolment.token.address, self._folder)
+        return await start_receiver(settings, address, self._folder)
 
     async def _tell(self, status: Status) -> None:
         self._status = replace(status, own_addresses=tuple(sorted(self._addresses)))
@@ -343,9 +353,11 @@ class Agent:
         self._on_status(self._status)
 
 
-async def run_agent(settings: Settings, read_settings: Callable[[], Settings]) -> None:
+async def run_agent(
+    settings: Settings, read_settings: Callable[[], Settings], start_service: StartService | None = None
+) -> None:
     """Run the agent until SIGTERM or SIGINT; SIGHUP reads the configuration again."""
-    agent = Agent(settings, read_settings)
+    agent = Agent(settings, read_settings, start_service=start_service)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, agent.stop)

@@ -1,4 +1,4 @@
-"""Sends a fax: documents to pages, pages to one TIFF, the TIFF in a mail to the mail server or straight to the machine.
+"""Sends a fax: documents to pages, pages to one TIFF, that in a mail to the mail server or the machine itself.
 
 The TIFF is written to a temporary file page by page, and sent from there: memory holds one page, however many there
 are.
@@ -217,7 +217,9 @@ async def deliver(
     return sorted(outcomes, key=lambda each: order.index(each[0]))
 
 
-def report_of(fax: PreparedFax, outcomes: Sequence[tuple[MailAddress, Outcome]], started: float) -> TransmissionReport:
+def report_of(
+    fax: PreparedFax, outcomes: Sequence[tuple[MailAddress, Outcome]], started: float
+) -> TransmissionReport:
     """What is known when all has been said; `started` by `time.monotonic`."""
     request = fax.request
     results = [

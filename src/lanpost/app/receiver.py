@@ -161,7 +161,7 @@ async def start_receiver(settings: Settings, address: MailAddress, folder: Path)
     receiver = Receiver(address, drop, hostname=hostname, free_disk=limits.free_disk)
     listener = Listener(
         "agent",
-        settings.agent.listen or _everywhere(settings.agent.port),
+        settings.agent.listen or everywhere(settings.agent.port),
         SmtpService(receiver, terms, limits.command_timeout, limits.mail_timeout),
         ConnectionLimits(limits.connections, limits.connections_per_client),
         refusal=REFUSAL,
@@ -177,7 +177,8 @@ async def start_receiver(settings: Settings, address: MailAddress, folder: Path)
     return ReceivingService(listener, drop, key.proof)
 
 
-def _everywhere(port: int) -> tuple[Listen, ...]:
+def everywhere(port: int) -> tuple[Listen, ...]:
+    """Every address of this machine, as a listener wants it."""
     try:
         with socket.socket(socket.AF_INET6) as probe:
             probe.bind(("::", 0))

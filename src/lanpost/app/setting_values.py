@@ -18,6 +18,7 @@ from lanpost.model.directory_url import DirectoryUrl
 from lanpost.model.duration import parse_duration
 from lanpost.model.endpoint import Endpoint
 from lanpost.model.networks import Network
+from lanpost.model.printer_url import PrinterUrl
 from lanpost.model.token import check_url
 
 Reader = Callable[[Any], Any]
@@ -153,6 +154,15 @@ def endpoint_text(value: Any) -> str:
         return ""
     try:
         return str(Endpoint.parse(value))
+    except InvalidValue as error:
+        raise ValueError(str(error)) from None
+
+
+def printer_url(value: Any) -> str:
+    if text(value) == "":
+        return ""
+    try:
+        return str(PrinterUrl.parse(value))
     except InvalidValue as error:
         raise ValueError(str(error)) from None
 

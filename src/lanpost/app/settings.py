@@ -161,9 +161,20 @@ class Agent:
 
 @dataclass(frozen=True, slots=True)
 class Fax:
-    """The fax machine, and where fax numbers lead."""
+    """The fax machine, `lanpost fax`; and where fax numbers lead."""
 
-    via: str = setting(read.endpoint_text, "")  # the mail server that faxes and notices go to
+    folder: str = setting(read.text, "faxes")  # each fax becomes a folder in it
+    pages: int = setting(read.count, 500)  # of one mail; with more it is refused
+    decode_timeout: float = setting(read.duration, "2m")  # to look at one mail's pages
+    decode_memory: int = setting(read.size, "1GiB")
+    decoders: int = setting(read.count, 2)  # mails looked at side by side
+    command: tuple[str, ...] = setting(read.texts)  # run with the fax's folder as last argument
+    command_timeout: float = setting(read.duration, "5m")
+    printer: str = setting(read.printer_url, "")
+    mdn: str = setting(read.one_of("never", "when-asked"), "never")
+    via: str = setting(
+        read.endpoint_text, ""
+    )  # the mail server; empty: to send, on this host; for notices, the registrar's
     sender: str = setting(read.text, "")  # who sends; empty: fax@domain
     report_to: str = setting(read.text, "")  # the terminal that prints transmission reports
     pop3: str = setting(read.endpoint_text, "")  # where the sender's mailbox is, for receipts

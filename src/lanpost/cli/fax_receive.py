@@ -2,9 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
+from functools import partial
+
 import click
+
+from lanpost.app import logs
+from lanpost.app.agent import run_agent
+from lanpost.app.config import load
+from lanpost.app.fax_extra import require_fax_extra
+from lanpost.app.fax_receiver import start_fax_receiver
+from lanpost.cli.agent import with_config
 
 
 @click.command()
-def receive() -> None:
-    """Receive faxes: register as a terminal, take mail, make a folder of each fax."""
+@with_config
+def receive(config: str | None) -> None:
+    """Be a fax machine: register as this terminal, take faxes by mail, make a folder of each.
+
+    Runs in the place of `lanpost agent`, and needs its enrolment (`lanpost agent enrol TOKEN`). SIGTERM or Ctrl-C
+    ends it, SIGHUP reads the configuration again.
+    """
+    settings = load(config)
+    require_fax_extra()
+    logs.configure(settings.log)
+    asyncio.run(run_agent(settings, partial(load, config), start_fax_receiver))

@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import click
 
@@ -50,7 +50,7 @@ def send(settings: Settings, files: tuple[Path, ...], to: tuple[str, ...], as_js
     if not files and options["cover"] is None:
         raise click.UsageError("nothing to fax: name a FILE, or give --cover TEXT")
     if options["direct"] and options["via"]:
-        raise click.UsageError("--direct asks the chart where the machine is; --via names the mail server: not both")
+        raise click.UsageError("--direct goes straight to the machine, --via to a mail server: not both")
     require_fax_extra()
     from lanpost.app.fax_send import FaxRequest
 
@@ -164,7 +164,7 @@ class _Bar:
 
     def __init__(self) -> None:
         self._stage = ""
-        self._bar: Any = None
+        self._bar: Any = None  # click's; it names no public type
         self._wanted = sys.stderr.isatty()
 
     def __call__(self, stage: str, done: int, total: int) -> None:
@@ -182,7 +182,7 @@ class _Bar:
             self._bar.__exit__(None, None, None)
             self._bar = None
 
-    def __enter__(self) -> _Bar:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

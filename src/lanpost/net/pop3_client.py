@@ -26,7 +26,7 @@ class MailboxUnreachable(LanpostError):
 
 
 class Pop3Mailbox:
-    """One mailbox; each mail is given out once. `ca_file` vouches for the server; None: the system's authorities."""
+    """One mailbox; each mail is given out once. `ca_file`: who vouches for the server; None: the system's."""
 
     def __init__(self, endpoint: Endpoint, user: str, password: str, ca_file: Path | None = None) -> None:
         self.endpoint = endpoint

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import chain
 from pathlib import Path
-from typing import BinaryIO, TypeVar, cast
+from typing import BinaryIO, Protocol, TypeVar, cast
 
 from lanpost.content.dots import unstuffed
 from lanpost.errors import StoreError
@@ -28,6 +28,17 @@ Result = TypeVar("Result")
 
 HELD_OCTETS = 262_144  # of one mail kept in memory; fax pages and notes never touch the disk twice
 READ_OCTETS = 65_536
+
+
+class Drop(Protocol):
+    """What an IncomingMail needs of the place that it comes into."""
+
+    @property
+    def spill_folder(self) -> Path:
+        """Where large mail is kept while it arrives."""
+
+    def submit(self, action: Callable[[], Result]) -> Future[Result]: ...
+    def put(self, chunks: Iterator[bytes]) -> None: ...
 
 
 class MaildirDrop:
@@ -45,6 +56,10 @@ class MaildirDrop:
         except OSError as error:
             raise store_error(error, str(folder)) from None
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="maildir")
+
+    @property
+    def spill_folder(self) -> Path:
+        return self.folder / "tmp"
 
     def free_octets(self) -> int:
         """Room left on its disk. Raises StoreError."""
@@ -96,9 +111,9 @@ class MaildirDrop:
 
 
 class IncomingMail:
-    """One mail on its way into a Maildir. Ends with `finish` or `discard`."""
+    """One mail on its way to disk. Ends with `finish` or `discard`."""
 
-    def __init__(self, drop: MaildirDrop) -> None:
+    def __init__(self, drop: Drop) -> None:
         self._drop = drop
         self._held: list[bytes] = []
         self._held_octets = 0
@@ -134,7 +149,7 @@ class IncomingMail:
 
     def _spill(self, chunks: list[bytes]) -> None:
         if self._file is None:
-            file = tempfile.TemporaryFile(dir=self._drop.folder / "tmp", buffering=0)  # noqa: SIM115 - see _close
+            file = tempfile.TemporaryFile(dir=self._drop.spill_folder, buffering=0)  # noqa: SIM115 - see _close
             self._file = cast("BinaryIO", file)
         for chunk in chunks:
             view = memoryview(chunk)

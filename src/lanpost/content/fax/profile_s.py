@@ -5,7 +5,7 @@ One page is in memory at a time: whoever writes the pieces away holds no more, h
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from lanpost.content.fax import tiff
 from lanpost.content.fax.bits import encode_mh, encode_mmr
@@ -33,11 +33,16 @@ def write_profile_s(pages: Iterable[FaxPage], total: int) -> Iterator[bytes]:
 
     InvalidFax: a page is none of profile S, or there are more or fewer of them.
     """
-    return _write(pages, total, mmr=False)
+    return _write(pages, total, in_profile_s, "profile S cannot hold it")
 
 
 def write_profile_f(pages: Iterable[FaxPage], total: int) -> Iterator[bytes]:
     """The same, MMR, with finer resolutions and larger papers: for a terminal that is known to read it."""
+    return _write(pages, total, in_profile_f, "profile F cannot hold it", mmr=True)
+
+
+def write_mmr(pages: Iterable[FaxPage], total: int) -> Iterator[bytes]:
+    """The same of whatever measures the pages are: for keeping, not for sending."""
     return _write(pages, total, mmr=True)
 
 
@@ -59,7 +64,14 @@ def in_profile_f(page: FaxPage) -> str:
     return ""
 
 
-def _write(pages: Iterable[FaxPage], total: int, *, mmr: bool) -> Iterator[bytes]:
+def _write(
+    pages: Iterable[FaxPage],
+    total: int,
+    fault_of: Callable[[FaxPage], str] = lambda _: "",
+    consequence: str = "",
+    *,
+    mmr: bool = False,
+) -> Iterator[bytes]:
     if not 1 <= total <= MAX_PAGES:
         raise InvalidFax(f"a fax of {total} pages (1 to {MAX_PAGES} can be written)")
     yield tiff.write_header()
@@ -67,8 +79,8 @@ def _write(pages: Iterable[FaxPage], total: int, *, mmr: bool) -> Iterator[bytes
     for page in pages:
         if number == total:
             raise InvalidFax(f"the fax has more pages than the {total} that were told")
-        if wrong := in_profile_f(page) if mmr else in_profile_s(page):
-            raise InvalidFax(f"page {number + 1} is {wrong}: profile {'F' if mmr else 'S'} cannot hold it")
+        if wrong := fault_of(page):
+            raise InvalidFax(f"page {number + 1} is {wrong}: {consequence}")
         piece = _page(page, at, number, total, mmr=mmr)
         at += len(piece)
         number += 1

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from email import message_from_bytes, policy
-from email.message import EmailMessage
+from email import message_from_bytes
+from email.message import Message
 from email.parser import HeaderParser
-from typing import cast
 
 from lanpost.content.report_text import printable, xtext_decoded
 from lanpost.errors import InvalidAddress
@@ -40,42 +39,42 @@ class Receipt:
 
 
 def receipts(mail: bytes, envelope_id: str, message_id: str) -> Iterator[Receipt]:
-    """Those of a mail that are about the fax of this ENVID and Message-ID; of any other mail none. Raises nothing."""
+    """Those of a mail that are about the fax of this ENVID and Message-ID. Raises nothing, whatever the mail."""
     if b"report" not in mail[:65536].lower():
         return
-    report = cast(EmailMessage, message_from_bytes(mail[:MAX_RECEIPT], policy=policy.default))
-    if report.get_content_type() != "multipart/report":
+    report = message_from_bytes(mail[:MAX_RECEIPT])
+    if report.get_content_type() != "multipart/report" or not report.is_multipart():
         return
-    parts = list(report.iter_parts())
+    parts = _parts(report)
     for part in parts:
         kind = part.get_content_type()
-        if kind == "message/delivery-status":
-            message, *recipients = _blocks(part)
+        if kind in ("message/delivery-status", "message/global-delivery-status"):
+            message, *recipients = _blocks(part) or [{}]
             about = xtext_decoded(message.get("original-envelope-id", ""))
             if about == envelope_id or (not about and _returned_id(parts) == message_id):
                 yield from map(_delivery, recipients)
-        elif kind == "message/disposition-notification":
+        elif kind in ("message/disposition-notification", "message/global-disposition-notification"):
             for fields in _blocks(part):
                 if fields.get("original-message-id", "").strip() == message_id:
                     yield _disposition(fields)
 
 
-def _blocks(part: EmailMessage) -> list[dict[str, str]]:
-    """Groups of fields, by their names in lower case; at least one."""
-    text = part.as_string().partition("\n\n")[2].replace("\r\n", "\n")
-    blocks = [block for block in text.split("\n\n") if block.strip()]
-    parser = HeaderParser()
-    found = []
-    for block in blocks:
-        found.append({name.lower(): " ".join(value.split()) for name, value in parser.parsestr(block.lstrip()).items()})
-    return found or [{}]
+def _blocks(part: Message) -> list[dict[str, str]]:
+    """Groups of fields, by their names in lower case."""
+    return [{name.lower(): " ".join(str(value).split()) for name, value in group.items()} for group in _parts(part)]
 
 
-def _returned_id(parts: list[EmailMessage]) -> str:
+def _parts(whole: Message) -> list[Message]:
+    parts = whole.get_payload()
+    return [part for part in parts if isinstance(part, Message)] if isinstance(parts, list) else []
+
+
+def _returned_id(parts: Iterable[Message]) -> str:
+    """The Message-ID of what the report is about; of an ENVID a server without DSN knows nothing."""
     for part in parts:
-        if part.get_content_type() in ("message/rfc822", "text/rfc822-headers", "message/global-headers"):
-            text = part.as_string().partition("\n\n")[2]
-            return (HeaderParser().parsestr(text.lstrip()).get("message-id") or "").strip()
+        if part.get_content_type() in ("message/rfc822", "text/rfc822-headers", "message/rfc822-headers"):
+            inner = _parts(part) or [HeaderParser().parsestr(str(part.get_payload()))]
+            return str(inner[0].get("message-id", "")).strip()
     return ""
 
 

@@ -68,7 +68,9 @@ class TransmissionReport:
         # A line of print in small is a light grey: dark enough here.
         dots = grey.point([255 if value < 225 else 0 for value in range(256)]).tobytes()
         for row in range(rows):
-            yield "".join(_braille(dots, columns * 2, 2 * column, 4 * row) for column in range(columns)).rstrip("\u2800")
+            yield "".join(_braille(dots, columns * 2, 2 * column, 4 * row) for column in range(columns)).rstrip(
+                "\u2800"
+            )
 
     def page(self, y_dpi: int = FINE) -> FaxPage:
         """As a fax page, for the machine that sent."""

@@ -1,0 +1,271 @@
+"""The receiving fax machine: mail for this terminal is looked at whole before its end is answered (RFC 3965).
+
+250 means that the fax is a folder on disk: mail, TIFF, PDF, PNGs, fax.json. 554 5.6.1 means that nothing of it was
+kept, and says why: its sender learns so at once, by his own mail server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import socket
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future
+from datetime import UTC, datetime
+from pathlib import Path
+
+import structlog
+
+from lanpost.app import enrolment
+from lanpost.app.fax_decoding import FaxDecoding, Found
+from lanpost.app.fax_output import FaxOutput, output_of
+from lanpost.app.receiver import DRAIN_SECONDS, everywhere
+from lanpost.app.settings import Settings
+from lanpost.content import trace
+from lanpost.content.mdn import Notified, wanted_by
+from lanpost.content.report_text import printable
+from lanpost.errors import InvalidFax, StoreError, StoreFull
+from lanpost.model import reply as replies
+from lanpost.model.address import MailAddress
+from lanpost.model.envelope import Client, Envelope, Recipient
+from lanpost.model.proof import Proof
+from lanpost.model.reply import Reply
+from lanpost.net.listener import ConnectionLimits, Listener
+from lanpost.net.registration_client import server_hosts
+from lanpost.net.smtp_in import REFUSAL, SmtpService
+from lanpost.store.fax_folders import FaxFolders, IncomingFax
+from lanpost.store.terminal_key import TerminalKey
+from lanpost.wire.smtp_events import SmtpLimits, SmtpTerms
+
+MAX_REASON = 400  # characters of a refusal; a reply line holds 512 octets (RFC 5321 §4.5.3.1.5)
+BUSY = Reply(451, "4.3.2", "Busy with other faxes, try again later")
+
+log = structlog.get_logger()
+
+
+class FaxReceiver:
+    """Satisfies Intake: one address, one folder of faxes."""
+
+    def __init__(
+        self,
+        address: MailAddress,
+        folders: FaxFolders,
+        decoding: FaxDecoding,
+        output: FaxOutput,
+        *,
+        hostname: str,
+        free_disk: int,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        """`free_disk` in octets: with less room than that no fax is taken."""
+        self.address = address
+        self.folders = folders
+        self.decoding = decoding
+        self.output = output
+        self.hostname = hostname
+        self.clock = clock
+        self._free_disk = free_disk
+        self._ids = trace.mail_ids(0, clock())
+
+    async def authenticate(self, client: Client, login: str, password: str) -> Reply:  # noqa: ARG002
+        """Nobody has a password here."""
+        return Reply(535, "5.7.8", "This terminal knows no passwords")
+
+    def begin(self, client: Client, envelope: Envelope) -> FaxMail | Reply:
+        """Any sender may send here, as long as there is room."""
+        try:
+            if self.folders.free_octets() < self._free_disk + (envelope.size or 0):
+                log.warning("fax refused: the disk is nearly full", folder=str(self.folders.folder))
+                return replies.STORAGE_FULL
+        except StoreError as error:
+            log.error("fax refused", client=client.host, reason=str(error))
+            return replies.LOCAL_ERROR
+        return FaxMail(self, client, envelope, next(self._ids))
+
+
+class FaxMail:
+    """Satisfies MailTransaction: one mail for this fax machine."""
+
+    def __init__(self, receiver: FaxReceiver, client: Client, envelope: Envelope, mail_id: str) -> None:
+        self._receiver = receiver
+        self._client = client
+        self._envelope = envelope
+        self._id = mail_id
+        self._recipient: Recipient | None = None
+        self._arrived = receiver.clock()
+        self._fax: IncomingFax | None = None
+
+    async def add_recipient(self, recipient: Recipient) -> Reply:
+        """This terminal's own address, in whatever case; also at the IP that the client has reached."""
+        own, given = self._receiver.address, recipient.address
+        here = given.is_literal and given.literal_host == self._client.local_host
+        if given != own and not (here and given.local.lower() == own.local.lower()):
+            log.info("recipient refused", mail=self._id, client=self._client.host, recipient=str(given))
+            return Reply(550, "5.1.1", f"This is {own}, and nobody else is here")
+        self._recipient = self._recipient or recipient  # named twice, it is one fax all the same
+        return replies.RECIPIENT_OK
+
+    def start_content(self) -> Reply | None:
+        name = f"{self._arrived.astimezone():%Y%m%d-%H%M%S}-{self._id}"
+        self._fax = self._receiver.folders.receive(name)
+        return None
+
+    def write(self, chunk: bytes) -> Future[None] | None:
+        assert self._fax, "content without a beginning"
+        return self._fax.write(chunk)
+
+    async def finish(self) -> Reply:
+        """250 when the fax is a folder, on disk."""
+        assert self._fax, "an end without a beginning"
+        fax = self._fax
+        try:
+            reply = await self._finish(fax)
+        except StoreFull as error:
+            reply = self._refused(replies.STORAGE_FULL, str(error))
+        except StoreError as error:
+            reply = self._refused(replies.LOCAL_ERROR, str(error))
+        except InvalidFax as error:
+            reason = printable(str(error))[:MAX_REASON].encode("ascii", "replace").decode("ascii")
+            reply = self._refused(Reply(554, "5.6.1", f"This fax cannot be taken: {reason}"), str(error))
+        except BaseException:
+            fax.discard()
+            raise
+        if not reply.is_positive:
+            with contextlib.suppress(StoreError):  # we are being stopped; the next start clears up
+                await asyncio.wrap_future(fax.discard())
+        return reply
+
+    def abort(self) -> None:
+        if self._fax:
+            self._fax.discard()
+
+    async def _finish(self, fax: IncomingFax) -> Reply:
+        here, sender = self._receiver, self._envelope.sender
+        head = trace.return_path(sender) + trace.received(
+            self._client,
+            here.hostname,
+            self._id,
+            here.clock(),
+            smtputf8=self._envelope.smtputf8,
+            recipient=str(here.address),
+        )
+        await asyncio.wrap_future(fax.finish_mail(head))
+        about = {
+            "id": self._id,
+            "received": self._arrived.isoformat(timespec="seconds"),
+            "sender": str(sender or ""),
+            "recipient": str(here.address),
+            "client": self._client.host,
+        }
+        found = await here.decoding.look(fax.work, about)
+        if found is None:
+            return self._refused(BUSY, "others are being looked at")
+        todo = here.output.todo(fax.name, self._notified(found), self._arrived, fax.size_octets)
+        todo.mdn_to = wanted_by(found.headers, sender) if here.output.sends_mdn else None
+        folder = await asyncio.wrap_future(fax.keep(todo.dump() if todo.steps else b""))
+        damaged = sum(found.damaged_lines)
+        log.info(
+            "fax received",
+            **self._shown(),
+            pages=len(found.damaged_lines),
+            octets=fax.size_octets,
+            folder=str(folder),
+            **({"damaged_lines": damaged} if damaged else {}),
+        )
+        if todo.steps:
+            here.output.start(todo)
+        pages = _counted(len(found.damaged_lines), "page")
+        return Reply(250, "2.0.0", f"Ok: fax of {pages} stored as {self._id}{_damage(found.damaged_lines)}")
+
+    def _notified(self, found: Found) -> Notified:
+        headers = dict(reversed(found.headers))
+        assert self._recipient
+        return Notified(self._recipient, self._envelope, headers.get("message-id", ""), headers.get("subject", ""))
+
+    def _refused(self, reply: Reply, reason: str) -> Reply:
+        tell = log.warning if reply.is_permanent else log.error
+        tell("fax not taken", **self._shown(), reason=reason, reply=str(reply))
+        return reply
+
+    def _shown(self) -> dict[str, str]:
+        return {"mail": self._id, "client": self._client.host, "sender": str(self._envelope.sender or "<>")}
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def _damage(damaged_lines: Iterable[int]) -> str:
+    """What the answer says of it: the sender may want to send those pages again."""
+    pages = [str(number) for number, lines in enumerate(damaged_lines, 1) if lines]
+    if not pages:
+        return ""
+    lines = _counted(sum(damaged_lines), "damaged line")
+    named = ", ".join(itertools.islice(pages, 20)) + (", ..." if len(pages) > 20 else "")
+    return f"; {lines} on page{'' if len(pages) == 1 else 's'} {named}"
+
+
+class FaxService:
+    """A fax machine that listens. Satisfies MailService."""
+
+    def __init__(self, listener: Listener, folders: FaxFolders, output: FaxOutput, proof: Proof) -> None:
+        self.proof = proof
+        self.output = output
+        self._listener = listener
+        self._folders = folders
+
+    @property
+    def ports(self) -> tuple[int, ...]:
+        """The real ports."""
+        return self._listener.ports
+
+    async def stop(self) -> None:
+        """Let clients finish, and stop; what is still to be printed and told is taken up at the next start."""
+        await self._listener.drain(DRAIN_SECONDS)
+        await self.output.stop()
+        await asyncio.to_thread(self._folders.close)
+
+
+async def start_fax_receiver(settings: Settings, address: MailAddress, folder: Path) -> FaxService:
+    """Take faxes for `address` into `[fax] folder`, relative to `data`.
+
+    `folder` is the agent's: it holds the terminal's key and enrolment. Raises ConfigurationError where it cannot be
+    listened, or a setting cannot be used; StoreError where a folder cannot be made.
+    """
+    key = await asyncio.to_thread(TerminalKey.open, folder)
+    folders = await asyncio.to_thread(FaxFolders, settings.data / settings.fax.folder)
+    limits = settings.limits
+    hostname = settings.hostname or socket.gethostname()  # never the "fully qualified" one: that would ask DNS
+    terms = SmtpTerms(
+        hostname,
+        address.domain,
+        SmtpLimits(limits.mail_size, limits.recipients, limits.errors, limits.commands, limits.command_octets),
+    )
+    try:
+        registrar = server_hosts(enrolment.load(folder).token)[0]
+        output = output_of(settings.fax, folders, hostname, address.domain, registrar)
+        receiver = FaxReceiver(
+            address,
+            folders,
+            FaxDecoding(settings.fax),
+            output,
+            hostname=hostname,
+            free_disk=limits.free_disk,
+        )
+        listener = Listener(
+            "agent",
+            settings.agent.listen or everywhere(settings.agent.port),
+            SmtpService(receiver, terms, limits.command_timeout, limits.mail_timeout),
+            ConnectionLimits(limits.connections, limits.connections_per_client),
+            refusal=REFUSAL,
+            tls=key.context,
+        )
+        await listener.start()
+    except BaseException:
+        folders.close()
+        raise
+    await output.resume()
+    at = ", ".join(f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in listener.addresses)
+    log.info("taking faxes", address=str(address), at=at, folder=str(folders.folder))
+    return FaxService(listener, folders, output, key.proof)

@@ -1,0 +1,203 @@
+"""Faxes taken by the receiving fax machine, handed in by smtplib."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from dataclasses import replace
+from email.message import EmailMessage
+from pathlib import Path
+
+import pikepdf
+import pypdfium2
+import pytest
+from PIL import Image
+from tests.fax_receiving import ANNA, FAX, mail_of, page_of, receiving, tiff_of
+
+from lanpost.app.settings import Fax
+from lanpost.content.fax.reading import read_pages
+from lanpost.errors import ConfigurationError
+
+
+async def test_a_fax_is_a_folder_when_its_mail_is_answered(tmp_path: Path) -> None:
+    tiff = tiff_of(2)
+    async with receiving(tmp_path) as machine:
+        code, said = await machine.take(mail_of(tiff))
+        assert (code, said.partition(" stored")[0]) == (250, "2.0.0 Ok: fax of 2 pages")
+        folder, facts = machine.fax()
+        assert facts["id"] in said
+        assert folder.name.endswith(facts["id"])
+        assert sorted(file.name for file in folder.iterdir()) == [
+            *("fax.json", "fax.pdf", "fax.tif", "mail.eml", "page-001.png", "page-002.png"),
+        ]
+        assert all(file.stat().st_mode & 0o077 == 0 for file in folder.iterdir())
+        assert (folder / "fax.tif").read_bytes() == tiff
+        mail = (folder / "mail.eml").read_bytes()
+        assert mail.startswith(
+            b"Return-Path: <anna@office.lan>\r\nReceived: from sender.test ([127.0.0.1])\r\n\tby "
+        )
+        assert mail.endswith(mail_of(tiff))
+        assert (facts["sender"], facts["recipient"], facts["client"]) == (ANNA, str(FAX), "127.0.0.1")
+        assert (facts["subject"], facts["message_id"]) == ("Order 17", "<17@office.lan>")
+        page = {"width": 1728, "height": 300, "x_dpi": 204, "y_dpi": 196, "damaged_lines": 0}
+        assert facts["pages"] == [{**page, "picture": f"page-00{number}.png"} for number in (1, 2)]
+
+
+async def test_picture_and_pdf_show_each_dot_that_was_sent(tmp_path: Path) -> None:
+    async with receiving(tmp_path) as machine:
+        await machine.take(mail_of(tiff_of(2)))
+        folder, _ = machine.fax()
+        sent = [page_of(number) for number in range(2)]
+        for number, page in enumerate(sent, 1):
+            with Image.open(folder / f"page-00{number}.png") as picture:
+                assert picture.size == (1728, 300)
+                assert bytes(255 - octet for octet in picture.convert("1").tobytes()) == page.raster
+        with pikepdf.open(folder / "fax.pdf") as pdf:
+            images = [each.obj.Resources.XObject.Page for each in pdf.pages]
+            assert [str(image.Filter) for image in images] == ["/CCITTFaxDecode"] * 2
+            assert [float(side) for side in pdf.pages[0].mediabox] == [0, 0, 609.882, 110.204]
+        shown = pypdfium2.PdfDocument(folder / "fax.pdf")
+        for drawn, page in zip(shown, sent, strict=True):
+            (image,) = drawn.get_objects(filter=[pypdfium2.raw.FPDF_PAGEOBJ_IMAGE])
+            dots = image.get_bitmap(render=False).to_pil().convert("1")
+            assert bytes(255 - octet for octet in dots.tobytes()) == page.raster
+        shown.close()
+
+
+async def test_text_and_several_tiffs_become_one_fax(tmp_path: Path) -> None:
+    async with receiving(tmp_path) as machine:
+        code, said = await machine.take(mail_of("See the two drawings.", tiff_of(2), tiff_of(1)))
+        assert code == 250, said
+        folder, facts = machine.fax()
+        assert len(facts["pages"]) == 4
+        pages = list(read_pages((folder / "fax.tif").read_bytes()))
+        assert pages[1:] == [page_of(0), page_of(1), page_of(0)]
+        assert any(pages[0].raster)
+
+
+async def test_a_pdf_is_a_fax_too(tmp_path: Path) -> None:
+    made = io.BytesIO()
+    Image.new("L", (850, 1100), 0).save(made, "PDF", resolution=100)
+    mail = EmailMessage()
+    mail.set_content(made.getvalue(), "application", "pdf")
+    async with receiving(tmp_path) as machine:
+        assert (await machine.take(mail.as_bytes()))[0] == 250
+        _, facts = machine.fax()
+        assert [page["width"] for page in facts["pages"]] == [1728]
+
+
+@pytest.mark.parametrize(
+    ("mail", "reason"),
+    [
+        (mail_of(b"II*\0" + b"\xff" * 50), "part 1"),
+        (mail_of(tiff_of(2), tiff_of(1)[:200]), "part 3 (fax.tif)"),
+        (b"Content-Type: text/html\r\n\r\n<p>\r\n", "part 1 is text/html"),
+    ],
+    ids=["broken", "one of two", "html"],
+)
+async def test_what_cannot_be_read_is_refused_whole_and_nothing_is_kept(
+    tmp_path: Path, mail: bytes, reason: str
+) -> None:
+    async with receiving(tmp_path) as machine:
+        code, said = await machine.take(mail)
+        assert (code, said[:5]) == (554, "5.6.1")
+        assert reason in said
+        assert (await machine.take(mail_of(tiff_of(1))))[0] == 250  # in order behind it
+        assert len(machine.faxes()) == 1
+        assert machine.leftovers() == []
+
+
+def with_damage(tiff: bytes) -> bytes:
+    """A line of the black stripe is spoilt; the others, and the ends of lines, are whole."""
+    at = next(at for at in range(400, len(tiff)) if tiff[at : at + 1] not in (b"\0", b"\x80"))
+    spoilt = bytearray(tiff)
+    found = spoilt.find(page_line(tiff), at)
+    assert found > 0
+    spoilt[found + 3] ^= 0xFF
+    return bytes(spoilt)
+
+
+def page_line(tiff: bytes) -> bytes:
+    """The commonest eight octets of the bits: of a line that stands there again and again."""
+    body = tiff[300:]
+    pieces = [body[at : at + 8] for at in range(len(body) - 8)]
+    return max(set(pieces), key=pieces.count)
+
+
+async def test_damaged_lines_are_told_to_the_sender_and_to_the_reader(tmp_path: Path) -> None:
+    async with receiving(tmp_path) as machine:
+        code, said = await machine.take(mail_of(with_damage(tiff_of(1))))
+        assert code == 250, said
+        _, facts = machine.fax()
+        lines = facts["damaged_lines"]
+        assert lines >= 1
+        assert said.endswith(f"; {lines} damaged line{'s' if lines > 1 else ''} on page 1")
+        assert facts["pages"][0]["damaged_lines"] == lines
+
+
+async def test_more_pages_than_are_allowed_are_refused(tmp_path: Path) -> None:
+    async with receiving(tmp_path, replace(Fax(), pages=2)) as machine:
+        code, said = await machine.take(mail_of(tiff_of(3)))
+        assert (code, said) == (
+            554,
+            "5.6.1 This fax cannot be taken: it has more than 2 pages, and no more are taken at once",
+        )
+        assert (machine.faxes(), machine.leftovers()) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("limits", "reason"),
+    [({"decode_timeout": 0.01}, "more than 0.01 s"), ({"decode_memory": 60_000_000}, "more than 57 MiB of memory")],
+    ids=["time", "memory"],
+)
+async def test_what_takes_too_much_to_read_is_refused(
+    tmp_path: Path, limits: dict[str, float], reason: str
+) -> None:
+    async with receiving(tmp_path, replace(Fax(), **limits)) as machine:  # type: ignore[arg-type]
+        code, said = await machine.take(mail_of(tiff_of(1)))
+        assert code == 554, said
+        assert reason in said
+        assert (machine.faxes(), machine.leftovers()) == ([], [])
+
+
+async def test_it_is_this_terminal_also_at_the_ip_that_was_reached_and_nobody_else(tmp_path: Path) -> None:
+    async with receiving(tmp_path) as machine:
+        for other in ("fax2@office.lan", "fax1@[127.0.0.2]", "fax2@[127.0.0.1]"):
+            assert (await machine.take(mail_of(tiff_of(1)), to=other))[1].startswith("5.1.1"), other
+        assert (await machine.take(mail_of(tiff_of(1)), to="FAX1@[127.0.0.1]"))[0] == 250
+
+
+async def test_faxes_that_come_together_are_all_taken(tmp_path: Path) -> None:
+    async with receiving(tmp_path) as machine:
+        answers = await asyncio.gather(*(machine.take(mail_of(tiff_of(1))) for _ in range(4)))
+        assert [code for code, _ in answers] == [250] * 4
+        assert len(machine.faxes()) == 4
+
+
+async def test_what_a_former_process_left_half_made_is_removed(tmp_path: Path) -> None:
+    left = tmp_path / "faxes" / ".work" / "20261127-half"
+    left.mkdir(parents=True)
+    (left / "mail.eml").write_bytes(b"x")
+    async with receiving(tmp_path) as machine:
+        assert machine.leftovers() == []
+
+
+async def test_a_command_that_is_not_there_is_told_at_the_start(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"\[fax\] command: there is no program '/no/such'"):
+        async with receiving(tmp_path, replace(Fax(), command=("/no/such",))):
+            pass
+
+
+async def test_a_sender_who_leaves_before_the_end_leaves_nothing(tmp_path: Path) -> None:
+    async with receiving(tmp_path) as machine:
+        reader, writer = await asyncio.open_connection("127.0.0.1", machine.port)
+        await reader.readline()
+        writer.write(b"HELO x\r\nMAIL FROM:<a@office.lan>\r\nRCPT TO:<fax1@office.lan>\r\nDATA\r\n")
+        for _ in range(4):
+            await reader.readline()
+        writer.write(b"Subject: x\r\n\r\n" + b"y" * 70 + b"\r\n")
+        await writer.drain()
+        writer.close()
+        assert (await machine.take(mail_of(tiff_of(1))))[0] == 250
+        assert len(machine.faxes()) == 1
+        assert machine.leftovers() == []
