@@ -15,7 +15,8 @@ def dsn(fields: str, envelope_id: str = "Original-Envelope-Id: fax-1\n", returne
         "From: MAILER-DAEMON@post.office.lan\nTo: anna@office.lan\nSubject: Report\nMIME-Version: 1.0\n"
         'Content-Type: multipart/report; report-type=delivery-status; boundary="b"\n\n'
         "--b\nContent-Type: text/plain\n\nSee below.\n"
-        f"--b\nContent-Type: message/delivery-status\n\n{envelope_id}Reporting-MTA: dns; post.office.lan\n\n{fields}\n"
+        "--b\nContent-Type: message/delivery-status\n\n"
+        f"{envelope_id}Reporting-MTA: dns; post.office.lan\n\n{fields}\n"
         f"--b\nContent-Type: text/rfc822-headers\n\nMessage-ID: {returned}\nSubject: Fax\n\n--b--\n"
     ).encode()
 
