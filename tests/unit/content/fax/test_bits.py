@@ -145,6 +145,13 @@ def test_a_damaged_line_costs_that_line(words: str) -> None:
     assert found == careful.Rows(bytes(expected), 1)
 
 
+def test_damaged_lines_leave_stderr_alone(capfd: pytest.CaptureFixture[str]) -> None:
+    page = written_page(60)
+    data = damaged(page, dict.fromkeys(range(10, 50), "0000000101"))
+    assert decode(Bits(data, Coding.MH, page.width, 60), Patience()).damaged == 40
+    assert capfd.readouterr() == ("", "")
+
+
 def test_behind_a_damaged_line_of_mr_those_that_lean_on_it_are_lost() -> None:
     page = written_page(60)
     found = decode(Bits(damaged(page, {21: "0" + "1" * 5}, k=4), Coding.MR, page.width, 60), Patience())
