@@ -60,12 +60,27 @@ def lines_of(bits: str) -> list[str]:
     return lines
 
 
+def ends_of_eols(bits: str) -> list[int]:
+    """The places behind each EOL."""
+    return [found.end() for found in _EOL.finditer(bits)]
+
+
+def is_line(line: str, width: int) -> bool:
+    """Whether it is an MH line of just so many dots."""
+    try:
+        _, end = one_line(line + _PADDING, 0, width)
+        _nothing_behind(line, end)
+    except DamagedLineError:
+        return False
+    return True
+
+
 def one_line(bits: str, at: int, width: int) -> tuple[list[int], int]:
     """A line coded by itself (MH): where its colour changes, and the place behind it. Raises DamagedLineError."""
     changes: list[int] = []
     dots, table = 0, WHITE
     while dots < width:
-        run, at = _run(bits, at, table)
+        run, at = _run(bits, at, table, width - dots)
         dots += run
         changes.append(dots)
         table = BLACK if table is WHITE else WHITE
@@ -91,8 +106,8 @@ def line_by_reference(bits: str, at: int, width: int, above: list[int]) -> tuple
         if word.mode is Mode.PASS:
             begun = reference[index + 1]  # b2
         elif word.mode is Mode.HORIZONTAL:
-            first, at = _run(bits, at, BLACK if black else WHITE)
-            second, at = _run(bits, at, WHITE if black else BLACK)
+            first, at = _run(bits, at, BLACK if black else WHITE, width)
+            second, at = _run(bits, at, WHITE if black else BLACK, width)
             begun = max(begun, 0) + first
             changes.append(begun)
             begun += second
@@ -109,10 +124,12 @@ def line_by_reference(bits: str, at: int, width: int, above: list[int]) -> tuple
     return _settled(changes, width), at
 
 
-def _run(bits: str, at: int, table: list[Run | None]) -> tuple[int, int]:
+def _run(bits: str, at: int, table: list[Run | None], left: int) -> tuple[int, int]:
     total = 0
     while True:
         word = table[int(bits[at : at + RUN_BITS] or "0", 2)]
+        if word is None and total == left:
+            return total, at  # some machines leave out the word for no more dots at the edge
         if word is None or at >= len(bits):
             raise DamagedLineError("no code word")
         at += word.bits

@@ -10,8 +10,11 @@ from PIL import Image
 
 from lanpost.content.fax import tiff
 from lanpost.content.fax.page import MAX_HEIGHT, MAX_WIDTH, FaxPage
+from lanpost.content.fax.silence import silence_libtiff
 from lanpost.content.fax.tiff import Directory, Value
 from lanpost.errors import InvalidFax
+
+silence_libtiff()
 
 THRESHOLD = 128  # of 255: what is darker is black
 COMPRESSIONS = {
@@ -22,7 +25,7 @@ COMPRESSIONS = {
     32946: "deflate, by its old number",
     32773: "PackBits",
 }
-JPEG_TABLES = 347
+COLOR_MAP, JPEG_TABLES = 320, 347
 _COPIED = {  # what an image's samples mean; nothing else of the file reaches the decoder
     tiff.IMAGE_WIDTH,
     tiff.IMAGE_LENGTH,
@@ -34,7 +37,7 @@ _COPIED = {  # what an image's samples mean; nothing else of the file reaches th
     tiff.ROWS_PER_STRIP,
     284,  # PlanarConfiguration
     317,  # Predictor
-    320,  # ColorMap
+    COLOR_MAP,
     338,  # ExtraSamples
     339,  # SampleFormat
     JPEG_TABLES,
@@ -116,8 +119,14 @@ def upright(page: FaxPage, orientation: int) -> FaxPage:
 def _alone(directory: Directory) -> bytes:
     """A file of this one page and of nothing that its decoder needs not."""
     values = {
-        tag: Value(entry.type, entry.count, entry.raw) for tag, entry in directory.entries.items() if tag in _COPIED
+        tag: Value(entry.type, entry.count, tiff.within(entry))
+        for tag, entry in directory.entries.items()
+        if tag in _COPIED
     }
+    colours = directory.integers(COLOR_MAP)
+    if colours and max(colours) < 256:  # a common fault: it should have 16 bits
+        raw = struct.pack(f"{directory.order}{len(colours)}H", *(257 * each for each in colours))
+        values[COLOR_MAP] = Value(tiff.SHORT, len(colours), raw)
     if tiff.TILE_OFFSETS in directory.entries:
         raise InvalidFax("a TIFF of tiles is not read here; send profile S")
     strips = list(tiff.strips(directory))

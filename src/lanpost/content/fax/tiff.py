@@ -57,13 +57,13 @@ class Entry:
     tag: int
     type: int
     count: int
-    raw: memoryview
-    at: int  # where `raw` stands in the file
+    raw: memoryview | None  # None: beyond the end of the file, or absurdly many
+    at: int  # where they stand in the file
 
 
 @dataclass(frozen=True, slots=True)
 class Directory:
-    """One image file directory (IFD). Its entries are within the file; what they point to may not be."""
+    """One image file directory (IFD). It is within the file; what its entries point to may not be."""
 
     data: memoryview  # the whole file
     order: ByteOrder
@@ -87,7 +87,7 @@ class Directory:
             return ()
         if entry.type not in UNSIGNED:
             raise InvalidFax(f"tag {tag} of the TIFF has type {entry.type}, where a number should be")
-        return struct.unpack(f"{self.order}{entry.count}{UNSIGNED[entry.type]}", entry.raw)
+        return struct.unpack(f"{self.order}{entry.count}{UNSIGNED[entry.type]}", within(entry))
 
     def integer(self, tag: int, default: int) -> int:
         """The first value of such a tag."""
@@ -108,8 +108,15 @@ class Directory:
             return float(self.integers(tag)[0])  # some machines write a plain number
         if entry.type != RATIONAL:
             return None
-        above, below = struct.unpack_from(f"{self.order}II", entry.raw)
+        above, below = struct.unpack_from(f"{self.order}II", within(entry))
         return above / below if below else None
+
+
+def within(entry: Entry) -> memoryview:
+    """The entry's octets. Raises InvalidFax where the file does not hold them."""
+    if entry.raw is None:
+        raise InvalidFax(f"tag {entry.tag} of the TIFF leads beyond the end of the file, or has too many values")
+    return entry.raw
 
 
 def is_tiff(data: bytes | memoryview) -> bool:
@@ -195,10 +202,8 @@ def _entry(data: memoryview, order: ByteOrder, place: int) -> Entry:
         )  # of a type to come: readers are to pass over it (TIFF 6.0)
     octets = size * count
     at = place + 8 if octets <= 4 else _number(data, order, place + 8)
-    if at + octets > len(data):
-        raise InvalidFax(f"tag {tag} of the TIFF leads beyond the end of the file")
-    if count > MAX_COUNT and kind in UNSIGNED and kind != BYTE:
-        raise InvalidFax(f"tag {tag} of the TIFF has {count} values")
+    if at + octets > len(data) or (count > MAX_COUNT and kind in UNSIGNED):
+        return Entry(tag, kind, count, None, at)  # many a file has such among the tags that nobody needs
     return Entry(tag, kind, count, data[at : at + octets], at)
 
 
