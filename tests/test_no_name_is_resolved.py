@@ -35,6 +35,7 @@ ALLOWED = {  # why a name cannot be resolved there all the same
     ("net/ldap_registration.py", "connect"): "an IP literal of a DirectoryUrl, by registrar_access",
     ("net/ldap_servers.py", "connect"): "net/ldap_connection.py, which dials by net/dial.py",
     ("net/ldap_follower.py", "connect"): "net/ldap_servers.py",
+    ("net/greeting.py", "sock_connect"): "own addresses, as the kernel lists them",
     ("net/address_watch.py", "getaddrinfo"): "AI_NUMERICHOST",
     ("net/address_watch.py", "connect"): "what AI_NUMERICHOST gave",
     ("net/own_addresses.py", "connect"): "two literals of the module's own",

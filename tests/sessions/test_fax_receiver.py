@@ -75,6 +75,18 @@ async def test_text_and_several_tiffs_become_one_fax(tmp_path: Path) -> None:
         assert any(pages[0].raster)
 
 
+async def test_a_scan_of_an_office_machine_is_kept_beside_a_text_as_it_is(tmp_path: Path) -> None:
+    """Of 300 dots an inch and not of a fax's width; MMR holds it all the same."""
+    made = io.BytesIO()
+    Image.new("1", (2480, 350), 1).save(made, "TIFF", compression="group4", dpi=(300, 300))
+    async with receiving(tmp_path) as machine:
+        code, said = await machine.take(mail_of("Our order", made.getvalue()))
+        assert code == 250, said
+        folder, facts = machine.fax()
+        assert [(page["width"], page["x_dpi"]) for page in facts["pages"]] == [(1728, 204), (2480, 300)]
+        assert [page.width for page in read_pages((folder / "fax.tif").read_bytes())] == [1728, 2480]
+
+
 async def test_a_pdf_is_a_fax_too(tmp_path: Path) -> None:
     made = io.BytesIO()
     Image.new("L", (850, 1100), 0).save(made, "PDF", resolution=100)

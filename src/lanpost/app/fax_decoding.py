@@ -16,7 +16,11 @@ from lanpost.errors import InvalidFax, StoreError
 
 WAIT_SECONDS = 120.0  # for others to be looked at first; senders wait ten minutes (RFC 5321 §4.5.3.2.6)
 MAX_WORDS = 2000  # of what a process said on stderr
-_OVERRUN = (signal.SIGXCPU, signal.SIGXFSZ, signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE)
+# By its own limits, or by a library that gave up or fell over. Not SIGKILL: that is somebody else's doing.
+_FELL = (
+    *(signal.SIGXCPU, signal.SIGXFSZ, signal.SIGABRT, signal.SIGTRAP, signal.SIGILL),
+    *(signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +80,7 @@ class FaxDecoding:
                     process.kill()
                 await process.wait()
         status = process.returncode or 0
-        if -status in _OVERRUN:
+        if -status in _FELL:
             raise InvalidFax(f"nothing here can read it ({signal.Signals(-status).name})")
         if status:
             words = said.decode("utf-8", "replace").strip()[-MAX_WORDS:] or f"status {status}"

@@ -8,12 +8,15 @@ one JSON document: what it found, or {"refused": why}. It gives itself limits of
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import resource
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict
+from email.errors import HeaderParseError
+from email.header import decode_header
 from email.parser import BytesHeaderParser
 from pathlib import Path
 from typing import Any
@@ -43,7 +46,7 @@ def look(order: dict[str, Any]) -> dict[str, Any]:
         from lanpost.content.fax.mail import documents
 
         mail = (folder / MAIL_FILE).read_bytes()
-        headers = _headers(mail)
+        headers = told_headers(mail)
         found = documents(mail)
         del mail
 
@@ -88,15 +91,24 @@ def _limit(memory: int, seconds: float) -> None:
         resource.setrlimit(what, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))
 
 
-def _headers(mail: bytes) -> list[tuple[str, str]]:
+def told_headers(mail: bytes) -> list[tuple[str, str]]:
+    """Those of TOLD_HEADERS, by their names in lower case."""
     end = mail.find(b"\r\n\r\n")
     parsed = BytesHeaderParser().parsebytes(mail if end < 0 else mail[: end + 2])
-    return [(name.lower(), _shown(value)) for name, value in parsed.items() if name.lower() in TOLD_HEADERS]
+    named = ((name.lower(), value) for name, value in parsed.raw_items())
+    return [(name, _shown(name, value)) for name, value in named if name in TOLD_HEADERS]
 
 
-def _shown(value: object) -> str:
-    """Unfolded; octets beyond ASCII as the replacement character."""
-    text = str(value).encode("utf-8", "replace").decode("utf-8", "replace")
+def _shown(name: str, value: str) -> str:
+    """Unfolded; octets beyond ASCII read as UTF-8; what people read is decoded (RFC 2047)."""
+    text = value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    if name in ("from", "subject"):
+        with contextlib.suppress(HeaderParseError, LookupError, ValueError):
+            words = decode_header(text)
+            text = "".join(
+                word if isinstance(word, str) else word.decode(charset or "latin-1", "replace")
+                for word, charset in words
+            )
     return " ".join(text.split())[:MAX_HEADER]
 
 

@@ -17,6 +17,9 @@ from lanpost.content.fax import careful, tiff
 from lanpost.content.fax.careful import Patience, Rows
 from lanpost.content.fax.codes import EOL
 from lanpost.content.fax.page import FaxPage
+from lanpost.content.fax.silence import silence_libtiff
+
+silence_libtiff()
 
 REVERSED = bytes(int(f"{octet:08b}"[::-1], 2) for octet in range(256))
 INVERTED = bytes(255 - octet for octet in range(256))

@@ -10,8 +10,11 @@ from PIL import Image
 
 from lanpost.content.fax import tiff
 from lanpost.content.fax.page import MAX_HEIGHT, MAX_WIDTH, FaxPage
+from lanpost.content.fax.silence import silence_libtiff
 from lanpost.content.fax.tiff import Directory, Value
 from lanpost.errors import InvalidFax
+
+silence_libtiff()
 
 THRESHOLD = 128  # of 255: what is darker is black
 COMPRESSIONS = {
