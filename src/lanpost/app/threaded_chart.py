@@ -23,7 +23,7 @@ from lanpost.service.ports import Change, ChartStore
 
 MAX_WAITING = 10_000  # writes not yet taken up; one more is refused
 MAX_GROUP = 1_000  # writes that share a transaction
-SETTLED_AT_ONCE = 8  # callers who go on in one round of the event loop: mail has its turn in between
+SETTLED_AT_ONCE = 4  # callers who go on in one round of the event loop: mail has its turn in between
 IMPORT_BATCH = 25_000  # bindings in a transaction of their own: other writes wait up to half a second for one
 FEED_PAGE = 256  # changes told at a time
 POLL_SECONDS = 0.05  # how late a change made by another process is seen
