@@ -209,6 +209,14 @@ class Node:
             assert time.monotonic() < deadline, f"nobody listens at {port}:\n" + "\n".join(program.lines[-40:])
             time.sleep(0.02)
 
+    def wait_for_link_local(self) -> None:
+        """Until the kernel has found that nobody else has its link-local address; DHCPv6 clients need one."""
+        deadline = time.monotonic() + PATIENCE
+        shown = ("-6", "addr", "show", "dev", INTERFACE, "scope", "link")
+        while "fe80:" not in self.run("ip", *shown, "-tentative"):
+            assert time.monotonic() < deadline, self.run("ip", *shown)
+            time.sleep(0.02)
+
     def addresses(self) -> list[str]:
         """IPv4 addresses on the LAN."""
         (link,) = json.loads(run("ip", "-n", self.namespace, "-j", "-4", "addr", "show", "dev", INTERFACE)) or [{}]
