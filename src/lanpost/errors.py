@@ -160,11 +160,15 @@ class RegistrationRefused(LanpostError):
 
 
 class RegistrarUnreachable(LanpostError):
-    """The registrar gave the terminal no answer, or cannot serve it now. `no_way`: no address or no route here."""
+    """The registrar gave the terminal no answer, or cannot serve it now.
 
-    def __init__(self, text: str, *, no_way: bool = False) -> None:
+    `no_way`: no address or no route here. `answered`: it is where we asked, and unwell.
+    """
+
+    def __init__(self, text: str, *, no_way: bool = False, answered: bool = False) -> None:
         super().__init__(text)
         self.no_way = no_way
+        self.answered = answered
 
 
 class RegistrarUntrusted(LanpostError):

@@ -10,6 +10,7 @@ import asyncio
 import base64
 import ipaddress
 import json
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import datetime, timedelta
 from http import HTTPStatus
@@ -42,6 +43,7 @@ MAX_BODY = 16384  # octets; a registration has about a hundred
 BODY_SECONDS = 10.0  # for all of it
 MAX_LIFETIME_SECONDS = 10**9  # more would not fit into a date
 BATCH_ENTRIES = 500  # of the chart, written at once
+CLAIM_KEY = re.compile(r"[A-Za-z0-9_-]{32,256}\Z")  # that a claimant chose: no word that anybody would guess
 _PRIVATE = {"cache-control": "no-store"}
 _END = {"connection": "close"}  # what is left of the request is not worth reading
 
@@ -247,14 +249,16 @@ def _request_of(body: bytes) -> registration.Request:
         raise BadRequest(
             HTTPStatus.BAD_REQUEST, 'the body must be a JSON object, as {"port": 25, "lifetime": "24h"}'
         )
-    if unknown := set(fields) - {"port", "lifetime", "endpoint"}:
+    if unknown := set(fields) - {"port", "lifetime", "endpoint", "key"}:
         named = ", ".join(sorted(unknown))[:80]
-        raise InvalidValue(f"no such field: {named}; there are port, lifetime and endpoint")
-    port, lifetime, endpoint = (fields.get(name) for name in ("port", "lifetime", "endpoint"))
+        raise InvalidValue(f"no such field: {named}; there are port, lifetime, endpoint and key")
+    port, lifetime, endpoint, key = (fields.get(name) for name in ("port", "lifetime", "endpoint", "key"))
     if port is not None and (isinstance(port, bool) or not isinstance(port, int) or not 0 < port < 65536):
         raise InvalidValue("port: write a whole number from 1 to 65535")
     if endpoint is not None and not isinstance(endpoint, str):
         raise InvalidValue('endpoint: write an IP address and a port in quotes, as "10.0.0.7:25"')
+    if key is not None and not (isinstance(key, str) and CLAIM_KEY.match(key)):
+        raise InvalidValue("key: write 32 to 256 random characters of A-Z a-z 0-9 _ -, or leave it out")
     try:
         seconds = None if lifetime is None else min(parse_duration(lifetime), MAX_LIFETIME_SECONDS)
     except InvalidValue as error:
@@ -263,6 +267,7 @@ def _request_of(body: bytes) -> registration.Request:
         port,
         None if endpoint is None else Endpoint.parse(endpoint, port or SMTP_PORT),
         None if seconds is None else timedelta(seconds=seconds),
+        key or "",
     )
 
 
