@@ -23,6 +23,7 @@ LanpostError
   RegistrationRefused            knows its HTTP status
   RegistrarUnreachable           a terminal got no usable answer; knows whether for want of an address or route
   RegistrarUntrusted             whoever answered is not the registrar that the terminal's token pins
+  DiscoveryUnavailable           no DNS-SD here: no library, or no multicast
 """
 
 from __future__ import annotations
@@ -173,3 +174,7 @@ class RegistrarUnreachable(LanpostError):
 
 class RegistrarUntrusted(LanpostError):
     """Whoever answered could not prove that it is the registrar which the enrolment token pins."""
+
+
+class DiscoveryUnavailable(LanpostError):
+    """Services cannot be told of or looked for on the link."""
