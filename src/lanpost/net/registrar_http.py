@@ -65,9 +65,7 @@ async def exchange(
         raise RegistrarUnreachable(f"{url} does not answer") from None
     except ssl.SSLCertVerificationError as error:
         raise RegistrarUntrusted(
-            f"{url} shows a certificate that the pinned authority does not vouch for "
-            f"({error.verify_message}); enrol again with a new token, unless somebody has put himself in the "
-            "server's place"
+            f"{url} shows a certificate that the pinned authority does not vouch for ({error.verify_message})"
         ) from None
     except OSError as error:
         no_way = is_want_of_way(error)

@@ -34,20 +34,30 @@ from lanpost.wire.refresh import PROOF_HEADER
 
 Answer = TypeVar("Answer")
 
+ENROL_ANEW = "have a new token made with `lanpost terminal rotate`, and enrol with it"
+FORGET = "`lanpost agent forget` here, and start the agent again to trust the server that it finds then"
+
 
 class RegistrationClient:
     """Registers one terminal. `authority` is the PEM of the pinned CA, "" until `fetch_authority` brought it.
 
     `source` is the own address to register from, "" for whichever reaches the server. `urls`, if given, are asked
-    instead of the token's: they say where, the token says whom to believe.
+    instead of the token's: they say where, the token says whom to believe. `remedy` is what to do once the server
+    is another for good.
     """
 
     def __init__(
-        self, token: EnrolmentToken, authority: str = "", source: str = "", urls: Sequence[str] = ()
+        self,
+        token: EnrolmentToken,
+        authority: str = "",
+        source: str = "",
+        urls: Sequence[str] = (),
+        remedy: str = ENROL_ANEW,
     ) -> None:
         self._token = token
         self._authority = authority or (ssl.DER_cert_to_PEM_cert(token.authority) if token.authority else "")
         self._source = source
+        self._remedy = remedy
         self.refresh_key = b""  # of the registrar's refresh requests, as its last answer told it
         self.refresh_proof = b""  # the last of them that was genuine, for a registrar that has lost count
         self._urls = list(urls or token.urls)  # the one that answered last comes first
@@ -129,15 +139,20 @@ class RegistrationClient:
             headers["Content-Type"] = "application/json"
             if self.refresh_proof:
                 headers[PROOF_HEADER] = base64.b64encode(self.refresh_proof).decode("ascii")
-        return await exchange(self._source, url, context, method, path, headers, body)
+        try:
+            return await exchange(self._source, url, context, method, path, headers, body)
+        except RegistrarUntrusted as error:
+            raise RegistrarUntrusted(
+                f"{error}; unless somebody has put himself in the server's place: {self._remedy}"
+            ) from None
 
     async def _fetch_authority(self, url: str) -> str:
         pem, pin = await shown_authority(self._source, url)
         if pin != self._token.pin:
             raise RegistrarUntrusted(
                 f"{url} is not the server of the enrolment token: its authority has the pin {pin[:16]}..., the "
-                f"token says {self._token.pin[:16]}...; have a new token made with `lanpost terminal rotate`, "
-                "unless somebody has put himself in the server's place"
+                f"token says {self._token.pin[:16]}...; unless somebody has put himself in the server's place: "
+                f"{self._remedy}"
             )
         return pem
 

@@ -1,0 +1,64 @@
+"""Claiming a free address of a registrar that lets strangers do so: once, with a key that the claimant has chosen.
+
+The key was kept before it is shown here. An answer that is lost costs nothing: whoever shows the key later is the
+one who claimed. Standard library only.
+
+Raises RegistrarUnreachable, RegistrarUntrusted, RegistrationRefused.
+"""
+
+from __future__ import annotations
+
+import http
+import json
+import ssl
+
+from lanpost.errors import RegistrationRefused
+from lanpost.model.registration import Registration
+from lanpost.net.registrar_access import verifying
+from lanpost.net.registrar_http import (
+    binding_path,
+    exchange,
+    problem,
+    read_refresh_key,
+    read_registration,
+)
+
+
+class Claimant:
+    """`name` is a terminal name or mail address; `authority` the PEM of the CA that `url` has to prove."""
+
+    def __init__(self, url: str, authority: str, name: str, key: str, source: str = "") -> None:
+        self._url = url
+        self._authority = authority
+        self._name = name
+        self._key = key
+        self._source = source
+        self.refresh_key = b""  # of the registrar's refresh requests, as its answer told it
+
+    async def claim(self, port: int) -> Registration:
+        """Bind a free address to the source address of this very connection, and `port`."""
+        status, content = await self._put({"port": port, "key": self._key})
+        if status in (http.HTTPStatus.UNAUTHORIZED, http.HTTPStatus.FORBIDDEN, http.HTTPStatus.CONFLICT):
+            raise RegistrationRefused(
+                f"{self._url} does not give {self._name} to this terminal ({status}): {problem(content)}; "
+                f"`lanpost terminal add {self._name}` at the server, or `rotate` if it is there, prints a line to "
+                "paste here",
+                http_status=status,
+            )
+        return self._read(status, content)
+
+    async def claim_again(self, port: int) -> Registration:
+        """The same for who may have claimed it, and never heard the answer."""
+        status, content = await self._put({"port": port}, {"Authorization": f"Bearer {self._key}"})
+        return self._read(status, content)
+
+    async def _put(self, body: dict[str, object], headers: dict[str, str] | None = None) -> tuple[int, bytes]:
+        context: ssl.SSLContext | None = verifying(self._authority) if self._url.startswith("https:") else None
+        headers = {"Content-Type": "application/json", **(headers or {})}
+        path = binding_path(self._name)
+        return await exchange(self._source, self._url, context, "PUT", path, headers, json.dumps(body).encode())
+
+    def _read(self, status: int, content: bytes) -> Registration:
+        registration = read_registration(self._url, status, content)
+        self.refresh_key = read_refresh_key(content)
+        return registration
