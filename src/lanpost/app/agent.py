@@ -210,6 +210,7 @@ class Agent:
     async def _registered(self, registration: Registration) -> None:
         self._obey_registrar()
         is_new = self._status.state is not State.REGISTERED or self._status.endpoint != registration.endpoint
+        is_news = is_new or self._status.url != registration.url
         await self._tell(
             replace(
                 self._status,
@@ -226,7 +227,7 @@ class Agent:
             )
         )
         log.log(
-            logging.INFO if is_new else logging.DEBUG,
+            logging.INFO if is_news else logging.DEBUG,
             "registered: %s at %s%s, by %s",
             registration.address,
             registration.endpoint,
