@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 
 import pytest
@@ -19,6 +20,13 @@ BY_DHCP = {69: SERVER, 70: SERVER, 95: LDAP_URL}
 
 def start_dhcp(fax: Terminal, client: str) -> None:
     """Real clients; udhcpc with a script that leaves the options where the agent sees them."""
+    if client == "dhcpcd":
+        conf, kept = fax.folder / "dhcpcd.conf", fax.folder / "dhcpcd"
+        conf.write_text("noarp\nnoipv4ll\nnohook resolv.conf, hostname\noption 69,70,95\n")
+        kept.mkdir()
+        private = f"mount --bind {kept} /var/lib/dhcpcd && mount -t tmpfs none /run"
+        fax.client = fax.start(client, "sh", "-c", f"{private} && exec dhcpcd -B -4 -f {conf} {INTERFACE}")
+        return
     if client != "udhcpc":
         fax.start_dhcp(client)
         return
@@ -53,7 +61,7 @@ def serve(lab: Lab, node: Node, host: str, *, policy: str = "claim", advertise: 
 
 def start_agent(fax: Terminal, name: str = "fax1", more: str = "") -> Program:
     """The agent, given its name and nothing else (but where this lab's DHCP client keeps its leases)."""
-    config_of(fax, f'[agent]\nlease_files = ["{fax.folder}/leases*"]\n{more}')
+    config_of(fax, f'[agent]\nlease_files = ["{fax.folder}/leases*", "{fax.folder}/dhcpcd/*"]\n{more}')
     command = ("-m", "lanpost", "agent", "--name", name, "--config", fax.folder / "lanpost.toml")
     return fax.python("agent", *command)
 
@@ -84,9 +92,17 @@ def is_found(lab: Lab, fax: Terminal, agent: Program, client: str, by: str) -> f
 
 @pytest.mark.parametrize(
     ("by", "client"),
-    [("dhcp", "dhclient"), ("dhcp", "udhcpc"), ("dns-sd", "udhcpc"), ("configuration", "udhcpc")],
+    [
+        ("dhcp", "dhclient"),
+        ("dhcp", "udhcpc"),
+        ("dhcp", "dhcpcd"),
+        ("dns-sd", "udhcpc"),
+        ("configuration", "udhcpc"),
+    ],
 )
 def test_a_terminal_with_nothing_but_a_name_is_in_the_chart_soon(lab: Lab, by: str, client: str) -> None:
+    if not shutil.which(client):
+        pytest.skip(f"{client} is not installed")
     fax = lab.terminal("fax1")
     fax.plug_out()
     serve(lab, lab.server, SERVER, advertise=by != "dhcp")
