@@ -240,6 +240,14 @@ async def test_strangers_that_were_found_are_told_of_and_told_nothing(
         assert all(url in str(error.value) for url in (stranger.url, "https://127.0.0.1:8"))
 
 
+async def test_a_configured_place_comes_before_the_tokens(authority: Authority, tmp_path: Path) -> None:
+    async with ScriptedRegistrar(authority) as server:
+        enrolment.save(tmp_path, enrolment.Enrolment(server.token("fax1@office.lan", "https://127.0.0.1:9")))
+        way = terminal(tmp_path, server.url, name="")
+        assert (await way.register(OWN)).url == server.url
+        assert way.found_by(server.url) == "configuration"
+
+
 async def test_a_name_that_is_not_the_enrolled_one_is_told(authority: Authority, tmp_path: Path) -> None:
     enrolment.save(tmp_path, enrolment.Enrolment(ScriptedRegistrar(authority, port=9).token()))
     for name in ("fax1", "FAX1@office.lan", ""):

@@ -128,7 +128,8 @@ class RegistrarWay:
         async for found in self._discovery.search(addresses, directories=directories):
             for each in found:
                 if each.pin not in ("", held.token.pin):
-                    strangers[each.url] = None
+                    if each.url not in known:  # that one has its own line already
+                        strangers[each.url] = None
                     continue
                 for url in at_directory(held.token.urls, each.url):
                     if url in known:
