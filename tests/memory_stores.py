@@ -11,6 +11,7 @@ from lanpost.model.account import Terminal, User
 from lanpost.model.address import MailAddress
 from lanpost.model.binding import Binding, Entry
 from lanpost.model.details import NO_DETAILS, Details
+from lanpost.model.device import Device
 from lanpost.model.endpoint import Endpoint
 
 
@@ -39,10 +40,10 @@ class MemoryChart:
             progress(count)
         return count
 
-    async def unbind(self, address: MailAddress) -> bool:
+    async def unbind(self, address: MailAddress, at: Endpoint | None = None) -> bool:
         self._answer()
         entry = self.known.get(address)
-        if entry is None or entry.binding is None:
+        if entry is None or entry.binding is None or at not in (None, entry.binding.endpoint):
             return False
         self.known[address] = Entry(address, None, entry.details)
         return True
@@ -98,6 +99,13 @@ class MemoryAccounts:
 
     def terminal(self, address: MailAddress) -> Terminal | None:
         return self.by_terminal.get(address)
+
+    def terminal_of(self, device: Device) -> Terminal | None:
+        for name in ("mac", "client_id", "hostname"):
+            for terminal in self.by_terminal.values():
+                if getattr(device, name) and getattr(terminal.device, name) == getattr(device, name):
+                    return terminal
+        return None
 
     def terminals(self) -> Iterator[Terminal]:
         return iter(list(self.by_terminal.values()))

@@ -1,8 +1,17 @@
 """Mail on a LAN without DNS: terminals say where they are, mail goes straight there by SMTP."""
 
-from importlib.metadata import PackageNotFoundError, version
+from __future__ import annotations
 
-try:
-    __version__ = version("lanpost")
-except PackageNotFoundError:  # run from a plain folder or a zip
-    __version__ = "0.1.0"
+__version__: str
+
+
+def __getattr__(name: str) -> str:
+    """The version, looked up when it is asked for: that takes longer than a DHCP server's whole hook."""
+    if name != "__version__":
+        raise AttributeError(name)
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("lanpost")
+    except PackageNotFoundError:  # run from a plain folder or a zip
+        return "0.1.0"

@@ -61,6 +61,10 @@ class InvalidFilter(InvalidValue):
     """Not a search filter (RFC 4515)."""
 
 
+class InvalidProof(InvalidValue):
+    """Not a proof of who is at an endpoint."""
+
+
 class InvalidRefresh(InvalidValue):
     """Not a refresh request, or more than one can hold."""
 
@@ -130,6 +134,20 @@ class DeliveryError(LanpostError):
         super().__init__(text)
         self.permanent = permanent
         self.status = status  # RFC 3463, as "4.4.1"
+
+    def again(self) -> DeliveryError:
+        """The same for somebody else who waited: an exception is raised once."""
+        return DeliveryError(str(self), permanent=self.permanent, status=self.status)
+
+
+class WrongMachine(DeliveryError):
+    """Whoever answers at the endpoint is not the terminal that is bound there: it has moved. Never for good."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text, permanent=False, status="4.7.0")
+
+    def again(self) -> WrongMachine:
+        return WrongMachine(str(self))
 
 
 class StoreError(LanpostError):

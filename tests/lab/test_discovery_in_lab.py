@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import shutil
 import time
+from pathlib import Path
 
 import pytest
 from tests.lab.network import INTERFACE, SERVER, Lab, Node, Program, Terminal
 
-from lanpost.app.udhcpc_options import LEAVE_OPTIONS
+from lanpost.app import dhcp_hooks
 
 pytestmark = pytest.mark.lab
 
@@ -30,9 +31,9 @@ def start_dhcp(fax: Terminal, client: str) -> None:
     if client != "udhcpc":
         fax.start_dhcp(client)
         return
+    (hook,) = dhcp_hooks.hooks_for("udhcpc", Path("/"), fax.folder / "leases")
     script = fax.folder / "udhcpc.script"
-    leave = LEAVE_OPTIONS.replace("/run/lanpost-dhcp.", f"{fax.folder}/leases.")
-    script.write_text(f'#!/bin/sh\n{leave}exec /etc/udhcpc/default.script "$@"\n')
+    script.write_text(hook.text)
     script.chmod(0o755)
     asking = ("-O", "69", "-O", "70", "-O", "95")
     fax.client = fax.start(client, "udhcpc", "-f", "-i", INTERFACE, "-t", "0", "-T", "1", "-s", script, *asking)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
@@ -34,7 +34,7 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 class HandWatch:
     """A watch whose changes the test makes."""
 
-    def __init__(self, notify: Callable[[Change], object], servers: Sequence[str]) -> None:
+    def __init__(self, notify: Callable[[Change], object]) -> None:
         self.notify = notify
         self.addresses = frozenset({"10.0.0.7"})
         asyncio.get_running_loop().call_soon(notify, Change.ADDRESSES)
@@ -51,15 +51,15 @@ class Terminal:
     """An agent that runs, and the hands on its network and its configuration."""
 
     def __init__(self, data: Path, **settings: object) -> None:
-        self.settings = Settings(data=data, agent=replace(AgentSettings(port=2525), **settings))  # type: ignore[arg-type]
+        self.settings = Settings(data=data, agent=replace(AgentSettings(port=2525, greeting=""), **settings))  # type: ignore[arg-type]
         self.statuses: asyncio.Queue[Status] = asyncio.Queue()
         self.agent = Agent(self.settings, lambda: self.settings, self._heard)
         self.watch: HandWatch
 
     @asynccontextmanager
     async def running(self, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
-        def watch(notify: Callable[[Change], object], servers: Sequence[str]) -> HandWatch:
-            self.watch = HandWatch(notify, servers)
+        def watch(notify: Callable[[Change], object], *_: object, **__: object) -> HandWatch:
+            self.watch = HandWatch(notify)
             return self.watch
 
         monkeypatch.setattr(agent_module, "open_watch", watch)

@@ -26,7 +26,7 @@ def settings_in(folder: Path) -> Settings:
 
 @pytest.fixture
 async def service(tmp_path: Path) -> AsyncIterator[ReceivingService]:
-    running = await start_receiver(settings_in(tmp_path), FAX)
+    running = await start_receiver(settings_in(tmp_path), FAX, tmp_path)
     yield running
     await running.stop()
 
@@ -70,7 +70,9 @@ async def test_large_mail_arrives_whole(service: ReceivingService, tmp_path: Pat
 
 async def test_without_room_the_sender_is_asked_to_come_again(tmp_path: Path) -> None:
     settings = settings_in(tmp_path)
-    running = await start_receiver(replace(settings, limits=replace(settings.limits, free_disk=1 << 60)), FAX)
+    running = await start_receiver(
+        replace(settings, limits=replace(settings.limits, free_disk=1 << 60)), FAX, tmp_path
+    )
     with pytest.raises(smtplib.SMTPSenderRefused) as refused:
         await asyncio.to_thread(hand_in, running.ports[0], "fax1", b"x\r\n")
     assert refused.value.smtp_code == 452
@@ -81,11 +83,11 @@ async def test_a_port_that_is_taken_is_told_with_the_remedy(service: ReceivingSe
     taken = Listen("127.0.0.1", service.ports[0])
     settings = settings_in(tmp_path / "second")
     with pytest.raises(ConfigurationError, match=r"\[agent\] listen"):
-        await start_receiver(replace(settings, agent=replace(settings.agent, listen=(taken,))), FAX)
+        await start_receiver(replace(settings, agent=replace(settings.agent, listen=(taken,))), FAX, tmp_path)
 
 
 async def test_it_listens_everywhere_when_nothing_is_said(tmp_path: Path) -> None:
     with_port = replace(settings_in(tmp_path).agent, listen=(), port=0)
-    running = await start_receiver(replace(settings_in(tmp_path), agent=with_port), FAX)
+    running = await start_receiver(replace(settings_in(tmp_path), agent=with_port), FAX, tmp_path)
     assert await asyncio.to_thread(hand_in, running.ports[0], "fax1", b"x\r\n") == {}
     await running.stop()

@@ -22,6 +22,7 @@ from typing import Any, Protocol
 from lanpost.app import agent_state, enrolment
 from lanpost.app.agent_refresh import AgentRefresh
 from lanpost.app.agent_state import State, Status
+from lanpost.app.own_proof import OwnProof
 from lanpost.app.registrar_way import RegistrarWay
 from lanpost.app.settings import Settings
 from lanpost.errors import (
@@ -32,6 +33,7 @@ from lanpost.errors import (
     RegistrationRefused,
     StoreError,
 )
+from lanpost.model.proof import Proof
 from lanpost.model.registration import Registration
 from lanpost.net.address_watch import open_watch
 from lanpost.net.netlink import Change
@@ -47,6 +49,10 @@ GOODBYE_SECONDS = 3.0  # a shutdown does not wait longer for the server
 
 class MailService(Protocol):
     """Takes mail on the terminal while the agent runs."""
+
+    @property
+    def proof(self) -> Proof:
+        """What the mail server knows it by."""
 
     async def stop(self) -> None:
         """Let clients finish, and stop."""
@@ -73,9 +79,13 @@ class Agent:
         self._addresses: frozenset[str] = frozenset()
         self._woken = asyncio.Event()
         self._link_up = False
+        self._told_since = False  # the last change
+        self._told_from = ""  # the address that the last registration came from
         self._reload = False
         self._stopping = False
         self._serving: tuple[object, ...] = ()
+        self._service: MailService | None = None
+        self._own_proof = OwnProof()
         self._status = Status(State.STARTING, self._way.address, _now(), pin=self._way.pin, pid=os.getpid())
 
     @property
@@ -96,8 +106,9 @@ class Agent:
     async def run(self) -> None:
         """Keep the terminal registered until stopped. Raises StoreBusy if another agent has this folder."""
         with agent_state.only_agent(self._folder):
-            service = await self._start_service()
-            self._watch = open_watch(self._noticed, self._way.hosts)
+            self._service = await self._start_service()
+            ways, servers = self._settings.agent, self._way.hosts
+            self._watch = open_watch(self._noticed, servers, ways.hook_file, only_hook=ways.watch == "hook")
             self._refresh = AgentRefresh(self._folder, self._settings.agent.refresh_port, self._asked_to_register)
             self._obey_registrar()
             try:
@@ -106,7 +117,7 @@ class Agent:
                 await self._settle()
                 while not self._stopping:
                     if self._reload:
-                        service = await self._reload_all(service)
+                        await self._reload_all()
                     await self._interruptible(self._attempt())
                     while not await self._is_due():
                         pass
@@ -115,8 +126,8 @@ class Agent:
             finally:
                 self._watch.close()
                 await self._refresh.close()
-                if service:
-                    await service.stop()
+                if self._service:
+                    await self._service.stop()
                 await self._tell(replace(self._status, state=State.STOPPED, since=_now()))
 
     def _noticed(self, change: Change) -> None:
@@ -151,13 +162,20 @@ class Agent:
         quiet = min(self._settings.agent.settle, LONGEST_SETTLE_SECONDS)
         while not self._stopping and loop.time() < latest and await self._woken_within(quiet):
             pass
-        is_new = self._stopping or self._reload or self._link_up or self._watch.addresses != self._addresses
-        if self._watch.addresses != self._addresses:
+        changed = self._watch.addresses != self._addresses
+        is_new = self._stopping or self._reload or self._link_up or (changed and not self._is_known_already())
+        if changed:
             log.info("own addresses: %s", ", ".join(sorted(self._watch.addresses)) or "none")
         self._addresses, self._link_up = self._watch.addresses, False
         if is_new:
+            self._told_since = False
             self._renewal.changed(loop.time())
         return is_new
+
+    def _is_known_already(self) -> bool:
+        """The change is an address that a registration, begun at the change before, has already spoken from."""
+        gone, come = self._addresses - self._watch.addresses, self._watch.addresses - self._addresses
+        return self._told_since and not gone and come == {self._told_from}
 
     async def _is_due(self) -> bool:
         """Wait for the next attempt's time or for a change; False: for neither, ask again."""
@@ -191,7 +209,7 @@ class Agent:
             if self._way.enrolment is None or self._status.state in (State.REFUSED, State.UNTRUSTED):
                 await self._read_enrolment()  # somebody may have enrolled this terminal anew
             self._way.refresh_proof = self._refresh.last_datagram
-            registration = await self._way.register(self._addresses)
+            registration = await self._way.register(self._addresses, await self._proof())
         except RegistrarUnreachable as error:
             self._renewal.failed(now(), chance)
             await self._failed(State.OFFLINE if error.no_way else State.UNREACHED, str(error))
@@ -207,8 +225,15 @@ class Agent:
             if self._serving != self._wanted_service():
                 self.reload()  # it has a name now, or another one
 
+    async def _proof(self) -> Proof | None:
+        """By which the mail server shall know this terminal before it gives it mail."""
+        if self._service:
+            return self._service.proof
+        return await self._own_proof.find(self._settings.agent, self._addresses)
+
     async def _registered(self, registration: Registration) -> None:
         self._obey_registrar()
+        self._told_since, self._told_from = True, registration.endpoint.rpartition(":")[0].strip("[]")
         is_new = self._status.state is not State.REGISTERED or self._status.endpoint != registration.endpoint
         is_news = is_new or self._status.url != registration.url
         await self._tell(
@@ -252,7 +277,7 @@ class Agent:
         except (LanpostError, TimeoutError) as error:
             log.info("could not say goodbye to the server: %s", error or "no answer")
 
-    async def _reload_all(self, service: MailService | None) -> MailService | None:
+    async def _reload_all(self) -> None:
         self._reload = False
         former = self._settings
         try:
@@ -265,13 +290,12 @@ class Agent:
             self._obey_registrar()
             log.info("read the configuration again")
             if self._serving != self._wanted_service():
-                if service:
-                    await service.stop()
-                service = None
-                service = await self._start_service()
+                if self._service:
+                    await self._service.stop()
+                self._service = None
+                self._service = await self._start_service()
         except (ConfigurationError, StoreError) as error:
             log.error("the configuration cannot be used: %s", error)
-        return service
 
     async def _read_enrolment(self) -> None:
         await asyncio.to_thread(self._way.load)
@@ -292,7 +316,7 @@ class Agent:
             return None
         from lanpost.app.receiver import start_receiver
 
-        return await start_receiver(self._settings, enrolled.token.address)
+        return await start_receiver(self._settings, enrolled.token.address, self._folder)
 
     async def _tell(self, status: Status) -> None:
         self._status = replace(status, own_addresses=tuple(sorted(self._addresses)))
@@ -312,8 +336,16 @@ async def run_agent(settings: Settings, read_settings: Callable[[], Settings]) -
 
 async def register_once(settings: Settings) -> Registration:
     """Register now, once. Raises what RegistrarWay does."""
-    way = RegistrarWay(enrolment.agent_folder(settings.data), settings.agent)
-    return await way.register(own_addresses())
+    folder = enrolment.agent_folder(settings.data)
+    way = RegistrarWay(folder, settings.agent)
+    own = own_addresses()
+    if settings.agent.receive:
+        from lanpost.store.terminal_key import TerminalKey
+
+        proof: Proof | None = TerminalKey.open(folder).proof
+    else:
+        proof = await OwnProof().find(settings.agent, own)
+    return await way.register(own, proof)
 
 
 def _now() -> str:

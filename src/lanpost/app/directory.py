@@ -15,12 +15,13 @@ import structlog
 from lanpost import __version__
 from lanpost.app import readiness
 from lanpost.app.advertisement import Advertisement
-from lanpost.app.certificates import Certificates
+from lanpost.app.certificates import Certificates, utc_now
 from lanpost.app.charts import open_chart
 from lanpost.app.checks import problems
 from lanpost.app.config import load, taken_over
 from lanpost.app.control import CONTROL_SOCKET
 from lanpost.app.directory_face import DirectoryFace
+from lanpost.app.handover_watch import watching_handovers
 from lanpost.app.inquiry import open_mailboxes
 from lanpost.app.logs import configure
 from lanpost.app.registration import ACCOUNTS_FILE, RegistrationService
@@ -106,6 +107,7 @@ class DirectoryServer:
         stack.push_async_callback(self._face.stop, DRAIN_SECONDS)
         await self._registration.start()
         stack.push_async_callback(self._registration.stop, DRAIN_SECONDS)
+        await stack.enter_async_context(watching_handovers(chart, utc_now))
         control = ControlListener(
             settings.data / CONTROL_SOCKET,
             {"status": self._show_status, "refresh": self._registration.command_refresh},

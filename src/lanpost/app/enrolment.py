@@ -154,21 +154,27 @@ def forget(folder: Path) -> Enrolment | None:
 async def enrol(data: Path, text: str) -> tuple[Enrolment, str]:
     """Take a pasted token in and keep it; the second value says why the server could not be asked, "" if it was.
 
-    Raises InvalidValue for what is no token, RegistrarUntrusted when the server that answers is not the token's,
-    RegistrationRefused when a directory does not take its secret; then nothing is kept.
+    Raises what `recognised` raises; then nothing is kept.
     """
-    token = EnrolmentToken.decode(text)
-    enrolment = Enrolment(token, refresh_key=token.refresh_key)
-    unreachable = ""
-    try:
-        authority = await RegistrationClient(enrolment.token).recognise()
-        enrolment = replace(enrolment, authority=authority)
-    except RegistrarUnreachable as error:
-        unreachable = str(error)
+    enrolment, unreachable = await recognised(text)
     folder = agent_folder(data)
     save(folder, enrolment)
     close_claim(folder)
     return enrolment, unreachable
+
+
+async def recognised(text: str) -> tuple[Enrolment, str]:
+    """What a pasted token says, once its server has been asked; the second value says why it could not be.
+
+    Raises InvalidValue for what is no token, RegistrarUntrusted when the server that answers is not the token's,
+    RegistrationRefused when a directory does not take its secret.
+    """
+    token = EnrolmentToken.decode(text)
+    enrolment = Enrolment(token, refresh_key=token.refresh_key)
+    try:
+        return replace(enrolment, authority=await RegistrationClient(token).recognise()), ""
+    except RegistrarUnreachable as error:
+        return enrolment, str(error)
 
 
 def _write(file: Path, document: dict[str, Any]) -> None:

@@ -26,6 +26,7 @@ from lanpost.errors import (
 )
 from lanpost.model.address import MailAddress
 from lanpost.model.discovery import Found
+from lanpost.model.proof import Proof
 from lanpost.model.registration import Registration
 from lanpost.model.token import EnrolmentToken
 from lanpost.net.claim import Claimant
@@ -46,20 +47,20 @@ class FirstUse:
         self._source = source
         self._port = port  # where SMTP is spoken here
 
-    async def claim(self, addresses: Collection[str]) -> tuple[Enrolment, Registration]:
+    async def claim(self, addresses: Collection[str], proof: Proof | None = None) -> tuple[Enrolment, Registration]:
         """Find a server and claim our name there; when this returns, both are on the disk.
 
         Raises RegistrarUnreachable where none was found, RegistrarUntrusted, RegistrationRefused, StoreError.
         """
         if configured := self._discovery.configured:
             # Who was told where it is looks nowhere else: silencing that server must not bring in another.
-            return await self._first_of(configured)
+            return await self._first_of(configured, proof)
         failures: list[LanpostError] = []
         async for found in self._discovery.search(addresses):
             if pins := {each.pin for each in found if each.pin}:
                 self._warn_of_several(pins)
             try:
-                return await self._first_of(self._of_our_domain(found))
+                return await self._first_of(self._of_our_domain(found), proof)
             except (RegistrarUnreachable, RegistrarUntrusted) as error:
                 failures.append(error)
         if failures:
@@ -72,19 +73,19 @@ class FirstUse:
             no_way=not addresses,
         )
 
-    async def _first_of(self, found: Sequence[Found]) -> tuple[Enrolment, Registration]:
+    async def _first_of(self, found: Sequence[Found], proof: Proof | None) -> tuple[Enrolment, Registration]:
         """Of the first that answers; a refusal is an answer."""
         failures: list[LanpostError] = []
         for each in found:
             try:
-                return await self._claim_at(each)
+                return await self._claim_at(each, proof)
             except (RegistrarUnreachable, RegistrarUntrusted) as error:
                 failures.append(error)
         text = "; ".join(dict.fromkeys(map(str, failures))) or "no server of our domain found"
         no_way = bool(failures) and all(getattr(error, "no_way", False) for error in failures)
         raise RegistrarUnreachable(text, no_way=no_way)
 
-    async def _claim_at(self, found: Found) -> tuple[Enrolment, Registration]:
+    async def _claim_at(self, found: Found, proof: Proof | None) -> tuple[Enrolment, Registration]:
         authority, pin = await shown_authority(self._source, found.url)
         if found.pin not in ("", pin):
             raise RegistrarUntrusted(f"{found.url} is not who it was said to be: its pin is {pin[:16]}...")
@@ -93,7 +94,7 @@ class FirstUse:
         if claim is None or (claim.name, claim.pin) != (self._name, pin):
             claim, is_open = Claim(self._name, pin, secrets.token_urlsafe(KEY_OCTETS)), False
             await asyncio.to_thread(enrolment.save_claim, self._folder, claim)
-        claimant = Claimant(found.url, authority, self._name, claim.key, self._source)
+        claimant = Claimant(found.url, authority, self._name, claim.key, source=self._source, proof=proof)
         try:
             registration = await claimant.claim(self._port)
         except RegistrationRefused as refused:

@@ -27,6 +27,7 @@ from lanpost.errors import (
 from lanpost.model.address import MailAddress
 from lanpost.model.directory_url import is_directory_url
 from lanpost.model.discovery import Found, FoundBy
+from lanpost.model.proof import Proof
 from lanpost.model.registration import Registration
 from lanpost.net.registration_client import ENROL_ANEW, FORGET, RegistrationClient, server_hosts
 
@@ -90,26 +91,28 @@ class RegistrarWay:
             return held.moved_to.by
         return held.found_by if held else FoundBy.TOKEN
 
-    async def register(self, addresses: Collection[str]) -> Registration:
+    async def register(self, addresses: Collection[str], proof: Proof | None = None) -> Registration:
         """Bind the terminal to where this connection comes from. `addresses` are our own of now.
+
+        `proof`: what whoever listens here will show.
 
         Raises RegistrarUnreachable, RegistrarUntrusted, RegistrationRefused; StoreError: a claim cannot be kept.
         """
         if self._held is None:
             settings = self._settings
             first = FirstUse(self._folder, settings.name, self._discovery, settings.address, settings.port)
-            claimed, registration = await first.claim(addresses)
+            claimed, registration = await first.claim(addresses, proof)
             self._use(claimed)
             return registration
         held, client = self._held, self._client
         moved_to = held.moved_to
         client.refresh_proof = self.refresh_proof
         try:
-            registration = await client.register(self._settings.port)
+            registration = await client.register(self._settings.port, proof)
         except (RegistrarUnreachable, RegistrarUntrusted) as error:
             if isinstance(error, RegistrarUnreachable) and error.answered:
                 raise
-            moved_to, client, registration = await self._where_it_went(held, addresses, error)
+            moved_to, client, registration = await self._where_it_went(held, addresses, proof, error)
         await self._keep(held, client, moved_to)
         return registration
 
@@ -119,7 +122,11 @@ class RegistrarWay:
             await self._client.unregister()
 
     async def _where_it_went(
-        self, held: Enrolment, addresses: Collection[str], error: RegistrarUnreachable | RegistrarUntrusted
+        self,
+        held: Enrolment,
+        addresses: Collection[str],
+        proof: Proof | None,
+        error: RegistrarUnreachable | RegistrarUntrusted,
     ) -> tuple[Found, RegistrationClient, Registration]:
         """Look for the server of the token elsewhere; who is found and has not its pin is told nothing."""
         strangers: dict[str, None] = {}
@@ -138,7 +145,7 @@ class RegistrarWay:
                     client = self._make_client(held, [url])
                     client.refresh_proof = self.refresh_proof
                     try:
-                        registration = await client.register(self._settings.port)
+                        registration = await client.register(self._settings.port, proof)
                     except RegistrarUntrusted:
                         strangers[url] = None
                     except RegistrarUnreachable as silent:

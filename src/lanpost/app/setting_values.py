@@ -25,6 +25,7 @@ Reader = Callable[[Any], Any]
 _LIST_READERS: set[Reader] = set()  # those that read a list
 
 _OCTETS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
+_PLAIN_FILE = re.compile(r"(?:/[A-Za-z0-9_][A-Za-z0-9._-]*)+\Z", re.ASCII)
 _SIZE = re.compile(r"(\d+)\s*(KiB|MiB|GiB|KB|MB|GB|B|)\Z")
 
 
@@ -152,6 +153,13 @@ def path(value: Any) -> Path:
     if not isinstance(value, str) or not value:
         raise ValueError('write a folder in quotes, as "/var/lib/lanpost"')
     return Path(value).expanduser()
+
+
+def plain_file(value: Any) -> Path:
+    """A path that stands in a shell script, too."""
+    if not isinstance(value, str) or not _PLAIN_FILE.match(value):
+        raise ValueError('write an absolute path of letters, digits and "._-/", as "/run/lanpost-address-hook"')
+    return Path(value)
 
 
 def domain(value: Any) -> str:

@@ -63,6 +63,9 @@ class Ldap:
     admin_password_file: str = setting(read.text, "")
     anonymous: str = setting(read.one_of("read", "none"), "read")
     client_ca_file: str = setting(read.text, "")  # whose client certificates log in by EXTERNAL; empty: our own CA
+    networks_without_delay: tuple[Network, ...] = setting(
+        read.networks
+    )  # whose wrong passwords are answered at once
     entries: int = setting(read.count, 100_000)  # of one search
     search_timeout: float = setting(read.duration, "60s")
     idle: float = setting(read.duration, "15m")
@@ -163,6 +166,9 @@ class Agent:
     goodbye: bool = setting(read.truth, False)  # unbind at shutdown
     settle: float = setting(read.duration, "20ms")
     refresh_port: int = setting(read.port, 8026)  # UDP, where the registrar's requests are heard
+    greeting: str = setting(read.text, "auto")  # how the software at `port` greets; "auto": ask it; "": not checked
+    watch: str = setting(read.one_of("auto", "hook"), "auto")  # "hook": neither rtnetlink nor polling
+    hook_file: Path = setting(read.plain_file, "/run/lanpost-address-hook")  # what DHCP clients' hooks touch
 
 
 @dataclass(frozen=True, slots=True)

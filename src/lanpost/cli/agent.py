@@ -1,4 +1,4 @@
-"""`lanpost agent`, `lanpost agent enrol TOKEN`, `status`, `forget`: the terminal's side."""
+"""`lanpost agent`, `lanpost agent enrol TOKEN`, `status`, `forget`, `install-hook NAME`: the terminal's side."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import asyncio
 import sys
 from dataclasses import asdict, replace
 from functools import partial
+from pathlib import Path
 
 import click
 
-from lanpost.app import agent_logs, agent_state, enrolment
+from lanpost.app import agent_logs, agent_state, dhcp_hooks, enrolment
 from lanpost.app.agent import register_once, run_agent
 from lanpost.app.agent_state import State
 from lanpost.app.config import load
@@ -128,6 +129,36 @@ def forget(context: click.Context, config: str | None) -> None:
         f"next: `lanpost terminal remove {address}` at the server, if that is to give the address away anew; "
         "then enrol, or start `lanpost agent --name NAME` (an agent that runs is to be started again)"
     )
+
+
+@agent.command("install-hook")
+@click.argument("name", type=click.Choice(sorted(dhcp_hooks.CLIENTS)))
+@click.option("--remove", is_flag=True, help="Take the hook away again.")
+@click.option("--print", "only_print", is_flag=True, help="Show what would be written where; change nothing.")
+@click.option("--root", metavar="DIR", default="/", help="Install below DIR, as in an image of a system.")
+@with_config
+@click.pass_context
+def install_hook(
+    context: click.Context, name: str, remove: bool, only_print: bool, root: str, config: str | None
+) -> None:
+    """Have the DHCP client NAME tell the agent when an address may have changed."""
+    file = _settings(context, config).agent.hook_file
+    hooks = dhcp_hooks.hooks_for(name, Path(root), file)
+    if only_print:
+        for hook in hooks:
+            click.echo(f"# {hook.path}, mode {hook.mode:04o}\n{hook.text}")
+        return
+    if remove:
+        for hook in hooks:
+            click.echo(f"{hook.path}: {'removed' if dhcp_hooks.remove(hook) else 'was not there'}")
+        return
+    if root == "/":
+        dhcp_hooks.check_place(file)
+    for hook in hooks:
+        dhcp_hooks.install(hook)
+        click.echo(f"{hook.path}: installed")
+    if remark := dhcp_hooks.CLIENTS[name].remark:
+        click.echo(f"next: {remark}")
 
 
 def _settings(context: click.Context, config: str | None) -> Settings:

@@ -13,6 +13,7 @@ import json
 import ssl
 
 from lanpost.errors import RegistrationRefused
+from lanpost.model.proof import Proof
 from lanpost.model.registration import Registration
 from lanpost.net.registrar_access import verifying
 from lanpost.net.registrar_http import (
@@ -25,19 +26,25 @@ from lanpost.net.registrar_http import (
 
 
 class Claimant:
-    """`name` is a terminal name or mail address; `authority` the PEM of the CA that `url` has to prove."""
+    """`name` is a terminal name or mail address; `authority` the PEM of the CA that `url` has to prove.
 
-    def __init__(self, url: str, authority: str, name: str, key: str, source: str = "") -> None:
+    `proof`: what whoever listens here will show.
+    """
+
+    def __init__(
+        self, url: str, authority: str, name: str, key: str, *, source: str = "", proof: Proof | None = None
+    ) -> None:
         self._url = url
         self._authority = authority
         self._name = name
         self._key = key
         self._source = source
+        self._proof = {"proof": str(proof)} if proof else {}
         self.refresh_key = b""  # of the registrar's refresh requests, as its answer told it
 
     async def claim(self, port: int) -> Registration:
         """Bind a free address to the source address of this very connection, and `port`."""
-        status, content = await self._put({"port": port, "key": self._key})
+        status, content = await self._put({"port": port, "key": self._key, **self._proof})
         if status in (http.HTTPStatus.UNAUTHORIZED, http.HTTPStatus.FORBIDDEN, http.HTTPStatus.CONFLICT):
             raise RegistrationRefused(
                 f"{self._url} does not give {self._name} to this terminal ({status}): {problem(content)}; "
@@ -49,7 +56,7 @@ class Claimant:
 
     async def claim_again(self, port: int) -> Registration:
         """The same for who may have claimed it, and never heard the answer."""
-        status, content = await self._put({"port": port}, {"Authorization": f"Bearer {self._key}"})
+        status, content = await self._put({"port": port, **self._proof}, {"Authorization": f"Bearer {self._key}"})
         return self._read(status, content)
 
     async def _put(self, body: dict[str, object], headers: dict[str, str] | None = None) -> tuple[int, bytes]:

@@ -12,12 +12,13 @@ import base64
 import http
 import json
 import ssl
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TypeVar
 from urllib.parse import urlsplit
 
 from lanpost.errors import LanpostError, RegistrarUnreachable, RegistrarUntrusted
 from lanpost.model.directory_url import is_directory_url
+from lanpost.model.proof import Proof
 from lanpost.model.registration import Registration
 from lanpost.model.token import EnrolmentToken
 from lanpost.net.ldap_registration import LdapRegistration
@@ -86,13 +87,16 @@ class RegistrationClient:
 
         return await self._first_of(ask)
 
-    async def register(self, port: int) -> Registration:
-        """Bind our address to the source address of this very connection, and `port`."""
-        body = json.dumps({"port": port}).encode()
+    async def register(self, port: int, proof: Proof | None = None) -> Registration:
+        """Bind our address to the source address of this very connection, and `port`.
+
+        `proof`: what whoever listens there will show.
+        """
+        body = json.dumps({"port": port} | ({"proof": str(proof)} if proof else {})).encode()
 
         async def put(url: str) -> Registration:
             if url in self._directories:
-                return await self._directories[url].register(port)
+                return await self._directories[url].register(port, proof)
             status, content = await self._call(url, "PUT", body)
             registration = read_registration(url, status, content)
             self.refresh_key = read_refresh_key(content)
@@ -113,6 +117,18 @@ class RegistrationClient:
 
         await self._first_of(delete)
 
+    async def tell_lease(self, fields: Mapping[str, object]) -> None:
+        """What a DHCP server says of an address, as `POST /v1/leases` takes it; our account speaks for others."""
+        body = json.dumps(fields).encode()
+
+        async def post(url: str) -> None:
+            if url in self._directories:
+                raise RegistrarUnreachable(f"{url} is a directory, which hears no DHCP server")
+            status, content = await self._call(url, "POST", body, "/v1/leases")
+            check(url, status, content)
+
+        await self._first_of(post)
+
     async def _first_of(self, ask: Callable[[str], Awaitable[Answer]]) -> Answer:
         """Ask each server in turn until one answers; a refusal is an answer."""
         failures: list[RegistrarUnreachable | RegistrarUntrusted] = []
@@ -127,13 +143,14 @@ class RegistrationClient:
                 return answer
         raise _worst(failures)
 
-    async def _call(self, url: str, method: str, body: bytes = b"") -> tuple[int, bytes]:
+    async def _call(self, url: str, method: str, body: bytes = b"", path: str = "") -> tuple[int, bytes]:
+        """A request about our own binding, unless another path is named."""
         context = None
         if url.startswith("https:"):
             if not self._authority:
                 self._authority = await self._fetch_authority(url)
             context = verifying(self._authority)
-        path = binding_path(str(self._token.address))
+        path = path or binding_path(str(self._token.address))
         headers = {"Authorization": f"Bearer {self._token.secret}"}
         if body:
             headers["Content-Type"] = "application/json"

@@ -14,6 +14,7 @@ from typing import Any
 
 from lanpost.model.account import Terminal, User
 from lanpost.model.address import MailAddress
+from lanpost.model.device import Device
 from lanpost.store.sqlite import BUSY_SECONDS, Schema, from_micros, open_database, sqlite_error, to_micros
 
 SCHEMA = Schema(
@@ -33,10 +34,33 @@ SCHEMA = Schema(
                 " password_hash TEXT NOT NULL, created INTEGER NOT NULL) WITHOUT ROWID"
             ),
         ),
+        (
+            # "": not known. Two terminals cannot be one machine.
+            "ALTER TABLE terminal ADD COLUMN mac TEXT NOT NULL DEFAULT ''",
+            "ALTER TABLE terminal ADD COLUMN client_id TEXT NOT NULL DEFAULT ''",
+            "ALTER TABLE terminal ADD COLUMN hostname TEXT NOT NULL DEFAULT ''",
+            "ALTER TABLE terminal ADD COLUMN learn INTEGER NOT NULL DEFAULT 0",
+            "ALTER TABLE terminal ADD COLUMN port INTEGER NOT NULL DEFAULT 25",
+            "CREATE UNIQUE INDEX terminal_mac ON terminal (mac) WHERE mac <> ''",
+            "CREATE UNIQUE INDEX terminal_client_id ON terminal (client_id) WHERE client_id <> ''",
+            "CREATE UNIQUE INDEX terminal_hostname ON terminal (hostname) WHERE hostname <> ''",
+        ),
     ),
 )
 
-_TERMINALS = "SELECT key, local, domain, secret_sha256, enrolled, speaks_for_others FROM terminal"
+_TERMINAL_COLUMNS = (
+    "key, local, domain, secret_sha256, enrolled, speaks_for_others, mac, client_id, hostname, learn, port"
+)
+_TERMINALS = f"SELECT {_TERMINAL_COLUMNS} FROM terminal"  # noqa: S608
+# Not INSERT OR REPLACE: that would make way for a machine by deleting the other terminal that has it.
+_PUT_TERMINAL = (
+    f"INSERT INTO terminal ({_TERMINAL_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
+    " ON CONFLICT (key) DO UPDATE SET local = excluded.local, domain = excluded.domain,"
+    " secret_sha256 = excluded.secret_sha256, enrolled = excluded.enrolled,"
+    " speaks_for_others = excluded.speaks_for_others, mac = excluded.mac, client_id = excluded.client_id,"
+    " hostname = excluded.hostname, learn = excluded.learn, port = excluded.port"
+)
+_BY_DEVICE = tuple(f"{_TERMINALS} WHERE {name} = ? AND {name} <> ''" for name in ("mac", "client_id", "hostname"))
 _USERS = "SELECT key, local, domain, password_hash, created FROM user"
 
 
@@ -52,17 +76,29 @@ class SqliteAccounts:
         rows = self._rows(f"{_TERMINALS} WHERE key = ?", address.key)
         return _terminal(rows[0]) if rows else None
 
+    def terminal_of(self, device: Device) -> Terminal | None:
+        """Whose machine that is: by hardware address, else by client identifier, else by host name."""
+        for statement, value in zip(_BY_DEVICE, (device.mac, device.client_id, device.hostname), strict=True):
+            if value and (rows := self._rows(statement, value)):
+                return _terminal(rows[0])
+        return None
+
     def terminals(self) -> Iterator[Terminal]:
         """All of them by key, as they are now."""
         return map(_terminal, self._rows(f"{_TERMINALS} ORDER BY key"))
 
     def put_terminal(self, terminal: Terminal) -> None:
         self._change(
-            "INSERT OR REPLACE INTO terminal VALUES (?, ?, ?, ?, ?, ?)",
+            _PUT_TERMINAL,
             *_parts(terminal.address),
             terminal.secret_sha256,
             to_micros(terminal.enrolled),
             terminal.speaks_for_others,
+            terminal.device.mac,
+            terminal.device.client_id,
+            terminal.device.hostname,
+            terminal.learn,
+            terminal.port,
         )
 
     def remove_terminal(self, address: MailAddress) -> bool:
@@ -114,9 +150,16 @@ def _parts(address: MailAddress) -> tuple[str, str, str]:
 
 def _terminal(row: Any) -> Terminal:
     # Built from its parts, not parsed: only valid ones were ever written.
-    key, local, domain, secret_sha256, enrolled, speaks_for_others = row
-    address = MailAddress(local, domain, key)
-    return Terminal(address, secret_sha256, from_micros(enrolled), bool(speaks_for_others))
+    key, local, domain, secret_sha256, enrolled, speaks_for_others, mac, client_id, hostname, learn, port = row
+    return Terminal(
+        MailAddress(local, domain, key),
+        secret_sha256,
+        from_micros(enrolled),
+        bool(speaks_for_others),
+        Device(mac, client_id, hostname),
+        bool(learn),
+        port,
+    )
 
 
 def _user(row: Any) -> User:

@@ -19,7 +19,7 @@ PATTERNS = (
     "/var/lib/NetworkManager/dhclient-*.lease",
     "/var/lib/dhcpcd/*.lease",
     "/var/db/dhcpcd/*.lease",
-    "/run/lanpost-dhcp.*",  # what our hook for udhcpc writes
+    "/run/lanpost-address-hook.*",  # what our hook for udhcpc writes
 )
 MAX_FILES = 32
 MAX_OCTETS = 256 * 1024  # of a file, from its end: the last leases are there

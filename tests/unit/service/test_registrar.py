@@ -36,6 +36,7 @@ class Place:
     def __init__(self, rules: Rules = RULES) -> None:
         self.chart = MemoryChart()
         self.accounts = MemoryAccounts()
+        self.dropped: list[str] = []
         self.secrets = {"administrator": Credential(ADMINISTRATOR)}
         for name in ("fax1", "fax2", "dhcp"):
             secret = new_secret(address(name))
@@ -55,6 +56,7 @@ class Place:
             rules,
             durably=self.durably,
             administrator_sha256=sha256_of(ADMINISTRATOR),
+            dropped=lambda binding, _why: self.dropped.append(str(binding.address)),
         )
 
     async def durably(self, write: Callable[[], None]) -> None:
@@ -392,3 +394,20 @@ async def test_one_machine_cannot_claim_every_name() -> None:
         await place.register("", f"cam{number}")
     assert await place.refusal("", "one-more") == 429
     await place.register("", "one-more", now=NOW + timedelta(hours=1))
+
+
+async def test_who_registers_at_an_endpoint_takes_it_from_the_terminal_that_was_there() -> None:
+    place = Place()
+    await place.register("fax1", "fax1")
+    await place.register("fax2", "fax2")
+    assert place.dropped == ["fax1@office.lan"]
+    assert place.chart.known[address("fax1")] == Entry(address("fax1"))
+    assert (await place.register("fax1", "fax1", peer=Endpoint("10.0.0.8"))).binding
+    assert place.dropped == ["fax1@office.lan"]
+
+
+async def test_one_account_may_bind_several_addresses_to_one_endpoint() -> None:
+    place = Place()
+    await place.register("dhcp", "fax1", request=ELSEWHERE)
+    await place.register("dhcp", "fax2", request=ELSEWHERE)
+    assert place.dropped == []
