@@ -96,6 +96,7 @@ class MemoryAccounts:
     def __init__(self) -> None:
         self.by_terminal: dict[MailAddress, Terminal] = {}
         self.by_user: dict[MailAddress, User] = {}
+        self.former: dict[MailAddress, MailAddress] = {}
 
     def terminal(self, address: MailAddress) -> Terminal | None:
         return self.by_terminal.get(address)
@@ -110,8 +111,21 @@ class MemoryAccounts:
     def terminals(self) -> Iterator[Terminal]:
         return iter(list(self.by_terminal.values()))
 
+    def terminal_count(self) -> int:
+        return len(self.by_terminal)
+
     def put_terminal(self, terminal: Terminal) -> None:
         self.by_terminal[terminal.address] = terminal
+
+    def rename_terminal(self, address: MailAddress, terminal: Terminal) -> bool:
+        if self.by_terminal.pop(address, None) is None:
+            return False
+        self.by_terminal[terminal.address] = terminal
+        self.former[address] = terminal.address
+        return True
+
+    def renamed(self, address: MailAddress) -> Terminal | None:
+        return self.by_terminal.get(self.former.get(address, address))
 
     def remove_terminal(self, address: MailAddress) -> bool:
         return self.by_terminal.pop(address, None) is not None

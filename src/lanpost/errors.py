@@ -65,6 +65,10 @@ class InvalidProof(InvalidValue):
     """Not a proof of who is at an endpoint."""
 
 
+class InvalidFax(InvalidValue):
+    """Not a fax that can be read or written here. To SMTP: 554 5.6.1, at the end of the content."""
+
+
 class InvalidRefresh(InvalidValue):
     """Not a refresh request, or more than one can hold."""
 
@@ -181,13 +185,17 @@ class RegistrationRefused(LanpostError):
 class RegistrarUnreachable(LanpostError):
     """The registrar gave the terminal no answer, or cannot serve it now.
 
-    `no_way`: no address or no route here. `answered`: it is where we asked, and unwell.
+    `no_way`: no address or no route here. `answered`: it is where we asked, and unwell. `retry_after`: seconds
+    before which it does not want to be asked again; 0: it said nothing of that.
     """
 
-    def __init__(self, text: str, *, no_way: bool = False, answered: bool = False) -> None:
+    def __init__(
+        self, text: str, *, no_way: bool = False, answered: bool = False, retry_after: float = 0.0
+    ) -> None:
         super().__init__(text)
         self.no_way = no_way
         self.answered = answered
+        self.retry_after = retry_after
 
 
 class RegistrarUntrusted(LanpostError):

@@ -17,8 +17,9 @@ from tests.lab.network import INTERFACE
 if TYPE_CHECKING:
     from tests.lab.network import Node, Program
 
-KINDS = ("udhcpc", "dhclient", "dhcpcd", "networkd")
+KINDS = ("udhcpc", "dhclient", "dhcpcd", "networkd", "networkmanager")
 NEEDED = ("udhcpc", "dhclient", "dhcpcd", "networkd-dispatcher", "dbus-daemon", "unshare")
+NETWORKMANAGER = Path(__file__).parents[2] / ".make/networkmanager"  # as scripts/install-peers unpacks it
 
 # /sys is read-only where no udevd is to be waited for; networkd goes by that.
 PREPARE = """
@@ -37,6 +38,34 @@ dbus-daemon --system --nopidfile
 until networkctl list 2>/dev/null | grep -q " configur"; do :; done
 exec networkd-dispatcher --run-startup-triggers
 """
+NETWORK_MANAGER = """
+mount -t overlay none -o "lowerdir=$2/usr:/usr" /usr
+mount -t tmpfs none /var/lib
+mkdir -p /var/lib/NetworkManager /run/dbus
+dbus-daemon --system --nopidfile
+/usr/lib/NetworkManager/nm-dispatcher --persist &
+exec NetworkManager --no-daemon --log-level=INFO
+"""
+MANAGER_FILE = """
+[main]
+plugins=keyfile
+dhcp=internal
+dns=none
+auth-polkit=false
+[keyfile]
+unmanaged-devices=none
+"""
+CONNECTION_FILE = """
+[connection]
+id=lan
+uuid=2815492f-7e56-435e-b2e9-246bd7cdc664
+type=ethernet
+interface-name={interface}
+[ipv4]
+method=auto
+[ipv6]
+method=disabled
+"""
 NETWORK_FILE = """
 [Match]
 Name={interface}
@@ -54,6 +83,12 @@ UseDNS=no
 DHCLIENT = "timeout 30;\nretry 1;\nreboot 2;\ninitial-interval 1;\nbackoff-cutoff 1;\n"
 
 
+def missing() -> list[str]:
+    """What of all this is not installed here."""
+    programs = [name for name in NEEDED if not shutil.which(name)]
+    return programs if NETWORKMANAGER.exists() else [*programs, "networkmanager"]
+
+
 def prepare(node: Node) -> Path:
     """A copy of this system's /etc for one machine: the root to install hooks below."""
     root = node.folder / "root"
@@ -63,22 +98,42 @@ def prepare(node: Node) -> Path:
         resolver = root / "etc/resolv.conf"
         resolver.unlink(missing_ok=True)
         resolver.write_text("")
+        shutil.copytree(NETWORKMANAGER / "etc/NetworkManager", root / "etc/NetworkManager", dirs_exist_ok=True)
         # Of which networkd makes the client's identifier.
         (root / "etc/machine-id").write_text(f"{uuid.uuid4().hex}\n")
     return root
 
 
-def start(node: Node, kind: str, *, hooked: bool = False, version: int = 4, interface: str = INTERFACE) -> Program:
-    """Start a client for IPv4 or IPv6. `hooked`: with what `install-hook` wrote below `prepare(node)`."""
+def start(
+    node: Node,
+    kind: str,
+    *,
+    hooked: bool = False,
+    version: int = 4,
+    interface: str = INTERFACE,
+    careful: bool = False,
+) -> Program:
+    """Start a client for IPv4 or IPv6. `hooked`: with what `install-hook` wrote below `prepare(node)`.
+
+    `careful`: dhcpcd asks by ARP for five seconds whether anybody has the address, as it does by itself.
+    """
     root = prepare(node)
+    command: tuple[str | Path, ...]
+    contained = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c")
+    if kind == "networkmanager":
+        (root / "etc/NetworkManager/NetworkManager.conf").write_text(MANAGER_FILE)
+        connection = root / "etc/NetworkManager/system-connections/lan.nmconnection"
+        connection.parent.mkdir(exist_ok=True)
+        connection.write_text(CONNECTION_FILE.format(interface=interface))
+        connection.chmod(0o600)
+        command = (*contained, PREPARE + NETWORK_MANAGER, "sh", root, NETWORKMANAGER)
+        return node.start(kind, *command, number=signal.SIGKILL)
     if kind == "networkd":
         file = NETWORK_FILE.format(
             interface=interface, dhcp=f"ipv{version}", accepts="yes" if version == 6 else "no"
         )
         (root / "lan.network").write_text(file)
-        shell = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", PREPARE + NETWORKD)
-        return node.start(kind, *shell, "sh", root, number=signal.SIGKILL)
-    command: tuple[str | Path, ...]
+        return node.start(kind, *contained, PREPARE + NETWORKD, "sh", root, number=signal.SIGKILL)
     if kind == "udhcpc":
         # One second between its tries instead of three, and after a round of them instead of twenty.
         command = ("udhcpc", "-f", "-i", interface, "-t", "0", "-T", "1", "-A", "1")
@@ -91,7 +146,7 @@ def start(node: Node, kind: str, *, hooked: bool = False, version: int = 4, inte
         command = ("dhclient", f"-{version}", "-d", *files, interface)
     else:
         conf = node.folder / "dhcpcd.conf"
-        request = "ia_na\nslaac hwaddr\n" if version == 6 else "noarp\n"  # without five seconds of ARP probes
+        request = "ia_na\nslaac hwaddr\n" if version == 6 else "" if careful else "noarp\n"
         conf.write_text(f"{request}noipv4ll\nnohook resolv.conf, hostname\nreboot 1\n")
         command = ("dhcpcd", "-B", f"-{version}", "-f", conf, interface)
     return node.start(kind, "sh", "-c", f'{PREPARE}shift; exec "$@"', "sh", root, *command)

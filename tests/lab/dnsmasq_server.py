@@ -38,7 +38,7 @@ class DnsmasqServer:
             *("--dhcp-option=option:router", "--dhcp-option=option:dns-server"),  # neither is told
             *options,
         )
-        self._program.wait_for(r"DHCP, IP range")
+        self._program.wait_for("read .*hosts")
 
     def move(self, reservations: Mapping[Node, str]) -> None:
         """Put other reservations in force, at once."""

@@ -40,6 +40,7 @@ class Member:
     def __init__(self, name: str, terminal: Terminal, token: EnrolmentToken) -> None:
         self.name = name
         self.terminal = terminal
+        self.secret = token.secret
         self.config = terminal.folder / "lanpost.toml"
         self.hook_file = terminal.folder / "address-hook"
         self._data = terminal.folder / "data"
@@ -125,6 +126,12 @@ class Fleet:
     def send(self, subject: str, *members: Member) -> None:
         """Hand in a mail for each; they have been answered 250 when this returns."""
         self.lab.server.run("python3", "-c", SENDING, SERVER, subject, *(member.name for member in members))
+
+    def forget(self, member: Member) -> None:
+        """Take a terminal's binding away, as if it had said goodbye: its mail is held from now on."""
+        url = f"https://{SERVER}:{API_PORT}/v1/bindings/{member.name}"
+        header = f"Authorization: Bearer {member.secret}"
+        self.lab.server.run("curl", "--silent", "--fail", "--insecure", "-X", "DELETE", "-H", header, url)
 
     @staticmethod
     def _line(member: Member, host: str = "") -> str:

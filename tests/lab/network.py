@@ -248,11 +248,11 @@ class Terminal(Node):
 
     client: Program
 
-    def start_dhcp(self, kind: str, *, hooked: bool = False, version: int = 4) -> None:
+    def start_dhcp(self, kind: str, *, hooked: bool = False, version: int = 4, careful: bool = False) -> None:
         """Switched on: one of dhcp_clients.KINDS, with its own scripts, and with its hook if that is there."""
         from tests.lab import dhcp_clients
 
-        self.client = dhcp_clients.start(self, kind, hooked=hooked, version=version)
+        self.client = dhcp_clients.start(self, kind, hooked=hooked, version=version, careful=careful)
         self._kind = kind
 
     def wait_for_lease(self, address: str) -> None:

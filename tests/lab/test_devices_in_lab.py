@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from tests.lab.dnsmasq import DnsmasqServer
-from tests.lab.network import ROOT, SERVER, Lab, Program, Terminal
+from tests.lab.network import INTERFACE, ROOT, SERVER, Lab, Program, Terminal
 from tests.lab.test_mail_follows_the_lease import SENDING
 
 pytestmark = pytest.mark.lab
@@ -66,7 +66,7 @@ class Office:
             file.chmod(0o755)
         return hook
 
-    def start_dhcp_server(self, kind: str, reservations: dict[Terminal, str], hook: Path) -> None:
+    def start_dhcp_server(self, kind: str, reservations: dict[Terminal, str], hook: Path, *more: str) -> None:
         if kind == "kea":
             (library,) = json.loads((DEPLOY / "kea" / "hooks-libraries.json").read_text())
             library["parameters"]["name"] = str(hook)
@@ -84,16 +84,16 @@ class Office:
         conf = self.folder / f"lanpost-{number}.conf"
         conf.write_text(options)
         self.dnsmasq = DnsmasqServer(self.lab.server, self.folder / f"dnsmasq-{number}")
-        self.dnsmasq.start(reservations, f"--conf-file={conf}")  # type: ignore[arg-type]
+        self.dnsmasq.start(reservations, f"--conf-file={conf}", *more)  # type: ignore[arg-type]
 
     def send(self, subject: str, to: str = "scanner") -> None:
-        self.lab.server.run("python3", "-c", SENDING.replace("fax1", to), SERVER, subject)
+        self.lab.server.run("python3", "-c", SENDING, SERVER, subject, to)
 
 
-def take_mail(device: Terminal) -> Program:
+def take_mail(device: Terminal, host: str = "0.0.0.0") -> Program:
     """A device's own SMTP server, whoever made it: it prints what comes."""
     sink = device.python(
-        "sink", "-m", "aiosmtpd", "-n", "-l", "0.0.0.0:25", "-c", "aiosmtpd.handlers.Debugging", "stdout"
+        "sink", "-m", "aiosmtpd", "-n", "-l", f"{host}:25", "-c", "aiosmtpd.handlers.Debugging", "stdout"
     )
     device.wait_for_listener(25, sink)
     return sink
@@ -123,6 +123,21 @@ def test_the_dhcp_server_speaks_for_a_device_from_its_first_lease_to_its_release
     office.send("while it was gone")
     scanner.renew()
     sink.wait_for("Subject: while it was gone")
+
+
+def test_a_lease_of_dhcpv6_leads_mail_over_ipv6(lab: Lab) -> None:
+    lab.batch(f"-n {lab.server.namespace} addr add fd00:77::1/64 dev {INTERFACE} nodad")
+    office = Office(lab)
+    scanner = lab.terminal("scanner")
+    office.run("terminal", "add", "scanner", "--mac", scanner.mac)
+    pool = "--dhcp-range=fd00:77::100,fd00:77::199,64,2m"
+    office.start_dhcp_server("dnsmasq", {}, office.hook("dnsmasq"), pool, "--enable-ra")
+    sink = take_mail(scanner, "::")
+    office.send("by IPv6")
+    files = ("-lf", scanner.folder / "leases6", "-pf", scanner.folder / "pid6")
+    scanner.client = scanner.start("dhclient", "dhclient", "-6", "-d", *files, INTERFACE)
+    office.server.wait_for(r"terminal registered.*\[fd00:77::1.*source=dhcp")
+    sink.wait_for("Subject: by IPv6")
 
 
 def test_an_address_that_went_to_another_device_brings_it_nobody_elses_mail(lab: Lab) -> None:
@@ -172,7 +187,7 @@ def test_mail_is_there_seconds_after_a_lease_whose_address_is_still_being_tested
     sink = take_mail(scanner)
     office.send("early")
     # After the server's word the client probes its address for three seconds before it uses it (RFC 5227).
-    scanner.client = scanner.start("udhcpc", "udhcpc", "-f", "-i", "lan0", "-a3000")
+    scanner.client = scanner.start("udhcpc", "udhcpc", "-f", "-i", INTERFACE, "-a3000")
     office.server.wait_for("terminal registered.*10.77.0.10")
     office.server.wait_for("mail deferred")
     sink.wait_for("Subject: early")

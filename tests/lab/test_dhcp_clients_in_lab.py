@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,9 +12,7 @@ from tests.lab.network import INTERFACE, Lab
 
 pytestmark = [
     pytest.mark.lab,
-    pytest.mark.skipif(
-        not all(map(shutil.which, dhcp_clients.NEEDED)), reason=f"not installed: {dhcp_clients.NEEDED}"
-    ),
+    pytest.mark.skipif(bool(dhcp_clients.missing()), reason=f"not installed: {dhcp_clients.missing()}"),
 ]
 
 
@@ -28,6 +25,11 @@ class Guest:
     watch: str
     first: str
     second: str
+
+    @property
+    def hears_of_cables(self) -> bool:
+        """NetworkManager waits for some seconds before it takes a cable for out, and calls no hook until then."""
+        return not (self.is_hooked and self.kind == "networkmanager")
 
     @property
     def is_hooked(self) -> bool:
@@ -90,14 +92,15 @@ def test_every_client_is_followed(lab: Lab, server: str) -> None:
     # A cable that was out: the address may be the same afterwards, and mail waits.
     for guest in guests:
         guest.member.terminal.plug_out()
-    told = {member.name: fleet.registrations(member) for member in members}
+    told = {member.name: fleet.registrations(member) for member in members}  # the first was at the first address
     fleet.send("while the cable was out", *members)
     for guest in guests:
         guest.member.terminal.plug_in()
         guest.member.terminal.renew()
     for guest in guests:
         guest.member.mail_arrives("before the first lease", "after the move", "while the cable was out")
-        fleet.registers(guest.member, guest.second, told[guest.member.name])
+        if guest.hears_of_cables:
+            fleet.registers(guest.member, guest.second, told[guest.member.name])
     assert lab.packets("port 53") == 0
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import shutil
 import time
 
 import pytest
@@ -13,9 +12,7 @@ from tests.lab.network import INTERFACE, Lab
 
 pytestmark = [
     pytest.mark.lab,
-    pytest.mark.skipif(
-        not all(map(shutil.which, dhcp_clients.NEEDED)), reason=f"not installed: {dhcp_clients.NEEDED}"
-    ),
+    pytest.mark.skipif(bool(dhcp_clients.missing()), reason=f"not installed: {dhcp_clients.missing()}"),
 ]
 
 ADVERTISED = "fd78::"  # where addresses are made by SLAAC; those of fd77:: are given by DHCPv6

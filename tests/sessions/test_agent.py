@@ -131,6 +131,28 @@ async def test_it_registers_at_each_change_and_link_up_once_things_have_settled(
         assert len(server.requests) == 4
 
 
+async def test_an_address_that_a_registration_came_from_already_is_no_news(
+    authority: Authority, terminal: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with ScriptedRegistrar(authority) as server:
+        here = terminal(server)
+        async with here.running(monkeypatch):
+            await here.reaches(State.REGISTERED)
+            weighed, weigh = asyncio.Event(), here.agent._is_known_already
+
+            def weighing() -> bool:
+                weighed.set()
+                return weigh()
+
+            monkeypatch.setattr(here.agent, "_is_known_already", weighing)
+            here.watch.move("10.0.0.7", "127.0.0.1")  # told late: the registration was faster
+            async with asyncio.timeout(10):
+                await weighed.wait()
+            assert here.agent._renewal.due > asyncio.get_running_loop().time() + 3600
+            here.watch.notify(Change.LINK_UP)  # this is news
+            await server.arrived(2)
+
+
 async def test_it_renews_at_half_the_lifetime(
     authority: Authority, terminal: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -266,3 +288,23 @@ async def test_a_terminal_with_nothing_but_a_name_claims_it_and_then_takes_its_m
 async def test_nobody_enrolled_and_no_name_is_told_at_once(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="lanpost agent --name"):
         Terminal(tmp_path)
+
+
+async def test_an_agent_whose_terminal_was_renamed_goes_by_the_new_name(
+    authority: Authority, terminal: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    async with ScriptedRegistrar(authority) as server:
+
+        def renamed(request: Request) -> tuple[int, object]:
+            status, fields = server.bound(request)
+            return status, {**fields, "address": "fax9@office.lan"}
+
+        server.answer = renamed
+        here = terminal(server)
+        async with here.running(monkeypatch):
+            await here.reaches(State.REGISTERED)
+            assert str(enrolment.load(tmp_path / "agent").token.address) == "fax9@office.lan"
+            here.watch.move("10.0.0.8")
+            first, second = await server.arrived(2)
+        assert first.path.endswith("/fax1@office.lan")
+        assert second.path.endswith("/fax9@office.lan")

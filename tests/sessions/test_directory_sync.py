@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -24,8 +25,10 @@ from lanpost.wire.ldap_controls import (
     SyncState,
     SyncStateKind,
 )
+from lanpost.wire.ldap_encode import encode_message
 from lanpost.wire.ldap_filter import Present
 from lanpost.wire.ldap_messages import (
+    BindRequest,
     Control,
     IntermediateResponse,
     Message,
@@ -34,7 +37,6 @@ from lanpost.wire.ldap_messages import (
     SearchEntry,
     SearchRequest,
 )
-from lanpost.wire.ldap_server import MAX_OPEN_OPERATIONS
 from lanpost.wire.ldap_sync_info import RefreshDelete, RefreshPresent, read_sync_info
 
 EVERYTHING = SearchRequest(BASE, Scope.ONE, Present("objectClass"), ("mailHost",))
@@ -146,14 +148,21 @@ def test_a_cookie_that_openldap_made_of_ours_leads_to_everything(running: Runnin
         assert copy.cookie.partition(b"csn=")[2] > shown.partition(b"csn=")[2]
 
 
-def test_who_leaves_is_noticed_however_much_he_follows_and_asks(running: Running) -> None:
+def test_no_connection_is_filled_with_searches_that_never_end(running: Running) -> None:
     persist = SyncRequest(SyncMode.REFRESH_AND_PERSIST)
     asked = Control(SYNC_REQUEST_OID, critical=True, value=persist.encode())
-    with running.client() as client:
-        client.send(*[EVERYTHING] * (MAX_OPEN_OPERATIONS + 1), controls=[asked])
-        client.send(*[EVERYTHING] * (3 * READ_AHEAD // 100))
-    wait_until(lambda: not running.listener.count and not running.service.tasks, "the end of his connection", str)
     with running.client() as client:
         ids = client.send(*[EVERYTHING] * (MAX_PERSISTING + 1), controls=[asked])
         while set(client.session.open_operations) != set(ids[:-1]):
             assert client.next() is not None
+
+
+def test_who_leaves_is_noticed_though_nothing_more_is_read_of_him(running: Running) -> None:
+    for _ in range(20):
+        running.directory.delays.failed("127.0.0.1", time.monotonic())
+    wrong = encode_message(Message(1, BindRequest(f"cn=fax1,{BASE}", b"wrong")))  # is answered after 15 seconds
+    more = encode_message(Message(2, EVERYTHING))
+    with running.client() as client:
+        client.socket.sendall(wrong + more * (READ_AHEAD // len(more) + 100))
+        wait_until(lambda: bool(running.service.tasks), "his login", str)
+    wait_until(lambda: not running.listener.count, "the end of his connection", str, 10)

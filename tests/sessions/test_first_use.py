@@ -248,6 +248,23 @@ async def test_a_configured_place_comes_before_the_tokens(authority: Authority, 
         assert way.found_by(server.url) == "configuration"
 
 
+async def test_a_terminal_that_was_renamed_at_the_server_still_goes_by_the_name_in_its_configuration(
+    authority: Authority, tmp_path: Path
+) -> None:
+    async with ScriptedRegistrar(authority) as server:
+        await terminal(tmp_path, server.url, name="fax1").register(OWN)
+
+        def renamed(request: Request) -> tuple[int, Any]:
+            return 200, {**server.bound(request)[1], "address": "fax9@office.lan"}
+
+        server.answer = renamed
+        await terminal(tmp_path, name="fax1").register(OWN)
+        for name in ("fax1", "fax9", ""):
+            assert terminal(tmp_path, name=name).address == "fax9@office.lan"
+        with pytest.raises(ConfigurationError):
+            terminal(tmp_path, name="fax2")
+
+
 async def test_a_name_that_is_not_the_enrolled_one_is_told(authority: Authority, tmp_path: Path) -> None:
     enrolment.save(tmp_path, enrolment.Enrolment(ScriptedRegistrar(authority, port=9).token()))
     for name in ("fax1", "FAX1@office.lan", ""):

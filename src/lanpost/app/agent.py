@@ -79,8 +79,6 @@ class Agent:
         self._addresses: frozenset[str] = frozenset()
         self._woken = asyncio.Event()
         self._link_up = False
-        self._told_since = False  # the last change
-        self._told_from = ""  # the address that the last registration came from
         self._reload = False
         self._stopping = False
         self._serving: tuple[object, ...] = ()
@@ -168,14 +166,14 @@ class Agent:
             log.info("own addresses: %s", ", ".join(sorted(self._watch.addresses)) or "none")
         self._addresses, self._link_up = self._watch.addresses, False
         if is_new:
-            self._told_since = False
+            self._way.speaks_from = ""
             self._renewal.changed(loop.time())
         return is_new
 
     def _is_known_already(self) -> bool:
-        """The change is an address that a registration, begun at the change before, has already spoken from."""
+        """The change is told late: a registration begun before it speaks, or spoke, from this very address."""
         gone, come = self._addresses - self._watch.addresses, self._watch.addresses - self._addresses
-        return self._told_since and not gone and come == {self._told_from}
+        return not gone and come == {self._way.speaks_from}
 
     async def _is_due(self) -> bool:
         """Wait for the next attempt's time or for a change; False: for neither, ask again."""
@@ -211,7 +209,7 @@ class Agent:
             self._way.refresh_proof = self._refresh.last_datagram
             registration = await self._way.register(self._addresses, await self._proof())
         except RegistrarUnreachable as error:
-            self._renewal.failed(now(), chance)
+            self._renewal.failed(now(), chance, error.retry_after)
             await self._failed(State.OFFLINE if error.no_way else State.UNREACHED, str(error))
         except RegistrarUntrusted as error:
             self._renewal.refused(now(), chance)
@@ -233,7 +231,6 @@ class Agent:
 
     async def _registered(self, registration: Registration) -> None:
         self._obey_registrar()
-        self._told_since, self._told_from = True, registration.endpoint.rpartition(":")[0].strip("[]")
         is_new = self._status.state is not State.REGISTERED or self._status.endpoint != registration.endpoint
         is_news = is_new or self._status.url != registration.url
         await self._tell(

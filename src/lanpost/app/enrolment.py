@@ -39,6 +39,7 @@ class Enrolment:
     refresh_key: bytes = b""
     found_by: FoundBy = FoundBy.TOKEN
     moved_to: Found | None = None
+    known_as: str = ""  # the address that it was enrolled with, where the registrar has renamed it since
 
     @property
     def is_claimed(self) -> bool:
@@ -72,6 +73,7 @@ def save(folder: Path, enrolment: Enrolment) -> None:
         "authority": enrolment.authority,
         "refresh_key": enrolment.refresh_key.hex(),
         "found_by": enrolment.found_by,
+        "known_as": enrolment.known_as,
     }
     if enrolment.moved_to:
         document["moved_to"] = {"url": enrolment.moved_to.url, "found_by": enrolment.moved_to.by}
@@ -90,6 +92,7 @@ def load(folder: Path) -> Enrolment:
         document = json.loads(file.read_text("utf-8"))
         token, authority = str(document["token"]), str(document["authority"])
         refresh_key = bytes.fromhex(document.get("refresh_key", ""))
+        known_as = str(document.get("known_as", ""))
         found_by = FoundBy(document.get("found_by", FoundBy.TOKEN))
         moved = document.get("moved_to")
         moved_to = Found(str(moved["url"]), FoundBy(moved["found_by"])) if moved else None
@@ -101,7 +104,7 @@ def load(folder: Path) -> Enrolment:
         raise ConfigurationError(f"{file}: damaged; {_REMEDY}") from None
     try:
         decoded = EnrolmentToken.decode(token)
-        return Enrolment(decoded, authority, refresh_key or decoded.refresh_key, found_by, moved_to)
+        return Enrolment(decoded, authority, refresh_key or decoded.refresh_key, found_by, moved_to, known_as)
     except InvalidValue as error:
         raise ConfigurationError(f"{file}: {error}") from None
 

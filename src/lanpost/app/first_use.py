@@ -8,10 +8,10 @@ searched.
 from __future__ import annotations
 
 import asyncio
-import http
 import logging
 import secrets
 from collections.abc import Collection, Sequence
+from http import HTTPStatus
 from pathlib import Path
 
 from lanpost.app import enrolment
@@ -46,12 +46,14 @@ class FirstUse:
         self._discovery = discovery
         self._source = source
         self._port = port  # where SMTP is spoken here
+        self.speaks_from = ""  # our address in the claim under way, or in the last one if that went well
 
     async def claim(self, addresses: Collection[str], proof: Proof | None = None) -> tuple[Enrolment, Registration]:
         """Find a server and claim our name there; when this returns, both are on the disk.
 
         Raises RegistrarUnreachable where none was found, RegistrarUntrusted, RegistrationRefused, StoreError.
         """
+        self.speaks_from = ""
         if configured := self._discovery.configured:
             # Who was told where it is looks nowhere else: silencing that server must not bring in another.
             return await self._first_of(configured, proof)
@@ -64,7 +66,7 @@ class FirstUse:
             except (RegistrarUnreachable, RegistrarUntrusted) as error:
                 failures.append(error)
         if failures:
-            raise RegistrarUnreachable("; ".join(map(str, failures)))
+            raise RegistrarUnreachable("; ".join(map(str, failures)), retry_after=_wait(failures))
         raise RegistrarUnreachable(
             "no server found: neither DHCP nor any server on this link tells of one; name it, as [agent] "
             'registrar = ["https://10.0.0.2:8025"]'
@@ -83,10 +85,10 @@ class FirstUse:
                 failures.append(error)
         text = "; ".join(dict.fromkeys(map(str, failures))) or "no server of our domain found"
         no_way = bool(failures) and all(getattr(error, "no_way", False) for error in failures)
-        raise RegistrarUnreachable(text, no_way=no_way)
+        raise RegistrarUnreachable(text, no_way=no_way, retry_after=_wait(failures))
 
     async def _claim_at(self, found: Found, proof: Proof | None) -> tuple[Enrolment, Registration]:
-        authority, pin = await shown_authority(self._source, found.url)
+        authority, pin = await shown_authority(found.url, self._source)
         if found.pin not in ("", pin):
             raise RegistrarUntrusted(f"{found.url} is not who it was said to be: its pin is {pin[:16]}...")
         former = await asyncio.to_thread(enrolment.load_claim, self._folder)
@@ -94,11 +96,13 @@ class FirstUse:
         if claim is None or (claim.name, claim.pin) != (self._name, pin):
             claim, is_open = Claim(self._name, pin, secrets.token_urlsafe(KEY_OCTETS)), False
             await asyncio.to_thread(enrolment.save_claim, self._folder, claim)
-        claimant = Claimant(found.url, authority, self._name, claim.key, source=self._source, proof=proof)
+        claimant = Claimant(
+            found.url, authority, self._name, claim.key, source=self._source, proof=proof, connected=self._speaks
+        )
         try:
             registration = await claimant.claim(self._port)
         except RegistrationRefused as refused:
-            if not is_open or refused.http_status != http.HTTPStatus.UNAUTHORIZED:
+            if not is_open or refused.http_status != HTTPStatus.UNAUTHORIZED:
                 raise
             registration = await self._with_former_key(claimant, refused)
         held = self._enrolment(found, authority, claim, registration, claimant.refresh_key)
@@ -109,6 +113,9 @@ class FirstUse:
             *(held.token.address, pin[:16], found.by),
         )
         return held, registration
+
+    def _speaks(self, address: str) -> None:
+        self.speaks_from = address
 
     async def _with_former_key(self, claimant: Claimant, refused: RegistrationRefused) -> Registration:
         try:
@@ -142,3 +149,9 @@ class FirstUse:
             log.warning(
                 "several servers tell of themselves on this link, with the pins %s: the nearest is taken", shown
             )
+
+
+def _wait(failures: Sequence[LanpostError]) -> float:
+    """Before which none of them wants to be asked again."""
+    waits = [each.retry_after for each in failures if isinstance(each, RegistrarUnreachable) and each.retry_after]
+    return min(waits, default=0.0)

@@ -100,7 +100,10 @@ class Refresher:
             await self._walk()
             return await self._ask(None, await self._window_for_everyone(), "asked for")
         for address in addresses:
-            if await self._chart.look_up(address) is None and self._accounts.terminal(address) is None:
+            accounts = self._accounts
+            if accounts.terminal(address) or accounts.renamed(address):  # it may not have heard of its new name
+                continue
+            if await self._chart.look_up(address) is None:
                 raise LanpostError(f"{address} is no terminal that is known here; `lanpost chart list` shows them")
         return await self._ask(tuple(addresses), window_for(len(addresses)), "asked for")
 
@@ -148,7 +151,7 @@ class Refresher:
 
     async def _window_for_everyone(self) -> float:
         """A chart that was lost knows fewer terminals than are enrolled, and than will answer."""
-        enrolled = await asyncio.to_thread(lambda: sum(1 for _ in self._accounts.terminals()))
+        enrolled = await asyncio.to_thread(self._accounts.terminal_count)
         return window_for(max(self._ageing.listening, enrolled))
 
     async def _ask(self, addresses: Sequence[MailAddress] | None, window: float, why: str) -> Sent:

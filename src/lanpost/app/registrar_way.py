@@ -20,6 +20,7 @@ from lanpost.app.first_use import FirstUse
 from lanpost.app.settings import Agent
 from lanpost.errors import (
     ConfigurationError,
+    InvalidValue,
     RegistrarUnreachable,
     RegistrarUntrusted,
     StoreError,
@@ -46,6 +47,8 @@ class RegistrarWay:
         self._discovery = Discovery(settings)
         self._held: Enrolment | None = None
         self._client: RegistrationClient
+        self._first: FirstUse
+        self._speaking: RegistrationClient | FirstUse
         self.refresh_proof = b""  # the last refresh request that was genuine, for a registrar that has lost count
         self.load()
 
@@ -55,7 +58,8 @@ class RegistrarWay:
         held = enrolment.load_if_any(self._folder) if name else enrolment.load(self._folder)
         if held and name:
             address = held.token.address
-            if MailAddress.parse(name, address.domain) != address:
+            own = {address, MailAddress.parse(held.known_as or str(address))}
+            if MailAddress.parse(name, address.domain) not in own:
                 raise ConfigurationError(
                     f"this terminal is enrolled as {address}, not as {name}: leave the name away, or have it "
                     "forgotten first with `lanpost agent forget`"
@@ -82,6 +86,15 @@ class RegistrarWay:
         """IPs that we want to be reached from."""
         return server_hosts(self._held.token) if self._held else SOMEWHERE
 
+    @property
+    def speaks_from(self) -> str:
+        """Our address in the registration under way, or in the last one if that went well."""
+        return self._speaking.speaks_from
+
+    @speaks_from.setter
+    def speaks_from(self, address: str) -> None:
+        self._speaking.speaks_from = address
+
     def found_by(self, url: str) -> FoundBy:
         """How a URL that answered is known."""
         held = self._held
@@ -99,10 +112,9 @@ class RegistrarWay:
         Raises RegistrarUnreachable, RegistrarUntrusted, RegistrationRefused; StoreError: a claim cannot be kept.
         """
         if self._held is None:
-            settings = self._settings
-            first = FirstUse(self._folder, settings.name, self._discovery, settings.address, settings.port)
-            claimed, registration = await first.claim(addresses, proof)
+            claimed, registration = await self._first.claim(addresses, proof)
             self._use(claimed)
+            self.speaks_from = registration.endpoint.rpartition(":")[0].strip("[]")
             return registration
         held, client = self._held, self._client
         moved_to = held.moved_to
@@ -113,7 +125,8 @@ class RegistrarWay:
             if isinstance(error, RegistrarUnreachable) and error.answered:
                 raise
             moved_to, client, registration = await self._where_it_went(held, addresses, proof, error)
-        await self._keep(held, client, moved_to)
+        await self._keep(held, client, moved_to, registration.address)
+        self.speaks_from = client.speaks_from
         return registration
 
     async def unregister(self) -> None:
@@ -142,7 +155,7 @@ class RegistrarWay:
                     if url in known:
                         continue
                     known.add(url)
-                    client = self._make_client(held, [url])
+                    self._speaking = client = self._make_client(held, [url])
                     client.refresh_proof = self.refresh_proof
                     try:
                         registration = await client.register(self._settings.port, proof)
@@ -155,22 +168,29 @@ class RegistrarWay:
                         return Found(url, each.by), client, registration
         raise _with_strangers(error, sorted(strangers))
 
-    async def _keep(self, held: Enrolment, client: RegistrationClient, moved_to: Found | None) -> None:
-        """A disk that is full costs no registration."""
+    async def _keep(
+        self, held: Enrolment, client: RegistrationClient, moved_to: Found | None, address: str
+    ) -> None:
+        """`address`: what the registrar calls this terminal. A disk that is full costs no registration."""
         refresh_key = client.refresh_key or held.refresh_key
         known = replace(held, authority=client.authority, refresh_key=refresh_key, moved_to=moved_to)
         try:
+            known = _renamed(known, address)
             await asyncio.to_thread(enrolment.keep, self._folder, held, known)
-        except (ConfigurationError, StoreError) as error:
+        except (ConfigurationError, StoreError, InvalidValue) as error:
             log.warning("cannot keep what the server told, it will be asked for again: %s", error)
         self._held = known
-        if moved_to != held.moved_to:
+        if (known.moved_to, known.token) != (held.moved_to, held.token):
             self._use(known)
 
     def _use(self, held: Enrolment | None) -> None:
         self._held = held
         if held:
-            self._client = self._make_client(held, self._urls(held))
+            self._speaking = self._client = self._make_client(held, self._urls(held))
+        else:
+            mine = self._settings
+            first = FirstUse(self._folder, mine.name, self._discovery, mine.address, mine.port)
+            self._speaking = self._first = first
 
     def _urls(self, held: Enrolment) -> list[str]:
         moved = (held.moved_to.url,) if held.moved_to else ()
@@ -188,5 +208,14 @@ def _with_strangers(
         return error
     text = f"{error}; found, but not that server, and told nothing: {', '.join(strangers)}"
     if isinstance(error, RegistrarUnreachable):
-        return RegistrarUnreachable(text, no_way=error.no_way)
+        return RegistrarUnreachable(text, no_way=error.no_way, retry_after=error.retry_after)
     return RegistrarUntrusted(text)
+
+
+def _renamed(held: Enrolment, address: str) -> Enrolment:
+    """The same, if the registrar calls the terminal by its address; else by the one that it was given there."""
+    former, new = held.token.address, MailAddress.parse(address)
+    if new == former:
+        return held
+    log.info("renamed at the server: %s is %s now", former, new)
+    return replace(held, token=replace(held.token, address=new), known_as=held.known_as or str(former))

@@ -24,7 +24,7 @@ POLL_SECONDS = 3.0
 # After a hook's word, where nothing else tells: clients call their hooks before the address can be used
 # (duplicate address detection takes a second and more, RFC 4862 §5.4).
 FURTHER_LOOKS = (0.5, 1.0, 2.0, 3.0, 5.0)  # seconds, each after the one before
-HOOK_PAUSE = 0.25  # seconds from one look to the next, however often hooks call
+HOOK_PAUSE = 0.1  # seconds from one look to the next, however often hooks call
 LINKS = Path("/sys/class/net")
 
 

@@ -49,6 +49,8 @@ SENT_AHEAD = 128 * 1024  # octets of answers in the kernel's memory, which would
 READ_AHEAD = 64 * 1024  # octets of requests; while more wait to be read, none are taken from the network
 # Searches of one connection that never end. Were all its operations such, nothing more would be read: nor its end.
 MAX_PERSISTING = 8
+DEPARTURE_SECONDS = 2.0  # from one look to the next whether somebody whom we do not read from has gone
+ENDED = (7, 8)  # what TCP_INFO begins with where the peer has: TCP_CLOSE, TCP_CLOSE_WAIT
 MIN_LOOK_SECONDS = 0.1  # from one look at a client's idleness to the next
 FINISH_SECONDS = 5.0  # for changes under way when we stop
 MAX_MESSAGE = 256 * 1024  # octets; an entry of ours is a few hundred
@@ -132,6 +134,7 @@ class LdapConnection(Connection):
         "_begun",
         "_client",
         "_deadline",
+        "_departure",
         "_heard",
         "_leaving",
         "_peer",
@@ -164,6 +167,7 @@ class LdapConnection(Connection):
         self.turn = asyncio.Lock()
         self.persisting = 0
         self._deadline: asyncio.TimerHandle | None = None
+        self._departure: asyncio.TimerHandle | None = None
 
     # What the transport calls
 
@@ -204,8 +208,9 @@ class LdapConnection(Connection):
         self._pump_soon()
 
     def closed(self, exc: Exception | None) -> None:  # noqa: ARG002
-        if self._deadline is not None:
-            self._deadline.cancel()
+        for timer in (self._deadline, self._departure):
+            if timer is not None:
+                timer.cancel()
         for _, task in self._running.values():
             self._break_off(task)
         self._running.clear()
@@ -300,6 +305,23 @@ class LdapConnection(Connection):
             self.transport.resume_reading()
         elif not wanted and self.transport.is_reading():
             self.transport.pause_reading()
+            self._mind_departure_later()
+
+    def _mind_departure_later(self) -> None:
+        if self._departure is None:
+            loop = asyncio.get_running_loop()
+            self._departure = loop.call_later(DEPARTURE_SECONDS, self._mind_departure)
+
+    def _mind_departure(self) -> None:
+        """Nothing tells us of the end of a connection that is not read from."""
+        self._departure = None
+        if self.transport.is_closing() or self.transport.is_reading():
+            return
+        state = self.transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)
+        if state[0] in ENDED:
+            self.transport.abort()
+        else:
+            self._mind_departure_later()
 
     def _begin(self, message: Message) -> None:
         operation = message.operation

@@ -10,18 +10,18 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import contextlib
-import http.client
-import io
 import json
 import socket
 import ssl
+from collections.abc import Callable
 from datetime import datetime
+from http import HTTPStatus
 from urllib.parse import quote, urlsplit
 
 from lanpost.errors import RegistrarUnreachable, RegistrarUntrusted, RegistrationRefused
 from lanpost.model.registration import Registration
 from lanpost.model.token import REGISTRAR_NAME
+from lanpost.net.http_answer import HttpAnswer, NoHttpAnswer, read_answer
 from lanpost.net.registrar_access import CONNECT_SECONDS, connect_from, is_want_of_way, pin_of
 
 DEFAULT_PORT = {"https": 443, "http": 80}
@@ -40,15 +40,20 @@ def binding_path(address: str) -> str:
 
 
 async def exchange(
-    source: str,
     url: str,
     context: ssl.SSLContext | None,
     method: str,
     path: str,
     headers: dict[str, str] | None = None,
     body: bytes = b"",
-) -> tuple[int, bytes]:
-    """Status and content of the answer. `source`: the own address to ask from, "" for whichever reaches it."""
+    *,
+    source: str = "",
+    connected: Callable[[str], object] = lambda _: None,
+) -> HttpAnswer:
+    """Ask, and have the answer.
+
+    `source`: the own address to ask from, "" for whichever reaches it; `connected` hears which one that is.
+    """
     parts = urlsplit(url)
     host, port = parts.hostname or "", parts.port or DEFAULT_PORT[parts.scheme]
     lines = [f"{method} {path} HTTP/1.1", f"Host: {parts.netloc}", "Connection: close", "Accept: */*"]
@@ -58,9 +63,10 @@ async def exchange(
     try:
         async with asyncio.timeout(CONNECT_SECONDS):
             sock = await connect_from(source, host, port)
+        connected(str(sock.getsockname()[0]))
         async with asyncio.timeout(EXCHANGE_SECONDS):
             answer = await _converse(sock, context, request)
-        return _parse_answer(answer, method)
+        return read_answer(answer)
     except TimeoutError:
         raise RegistrarUnreachable(f"{url} does not answer") from None
     except ssl.SSLCertVerificationError as error:
@@ -70,36 +76,54 @@ async def exchange(
     except OSError as error:
         no_way = is_want_of_way(error)
         raise RegistrarUnreachable(f"{url}: {error.strerror or error}", no_way=no_way) from None
-    except http.client.HTTPException as error:
-        raise RegistrarUnreachable(f"{url} does not answer as an HTTP server ({error!r})") from None
+    except NoHttpAnswer as error:
+        raise RegistrarUnreachable(f"{url} does not answer as an HTTP server ({error})") from None
 
 
-async def shown_authority(source: str, url: str) -> tuple[str, str]:
+async def shown_authority(url: str, source: str) -> tuple[str, str]:
     """The CA certificate (PEM) that a server shows, and its pin. It proves nothing yet; nothing secret is said."""
     context = None
     if url.startswith("https:"):
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
-    status, content = await exchange(source, url, context, "GET", "/v1/ca.pem")
-    if status != http.HTTPStatus.OK:
-        raise RegistrarUnreachable(f"{url} does not show its authority ({status})")
+    answer = await exchange(url, context, "GET", "/v1/ca.pem", source=source)
+    if answer.status != HTTPStatus.OK:
+        raise RegistrarUnreachable(
+            f"{url} does not show its authority ({answer.status})", retry_after=_retry_after(answer)
+        )
     try:
-        pem = content.decode("ascii")
+        pem = answer.content.decode("ascii")
         return pem, pin_of(pem)
     except ValueError:
         raise RegistrarUntrusted(f"{url} answers, but gives no certificate: is that a lanpost server?") from None
 
 
-def check(url: str, status: int, content: bytes) -> None:
-    """Raise what a status means that is no success."""
-    if status < http.HTTPStatus.MULTIPLE_CHOICES:
+def check(url: str, answer: HttpAnswer) -> None:
+    """Raise what an answer means that is no success."""
+    status = answer.status
+    if status < HTTPStatus.MULTIPLE_CHOICES:
         return
-    text = problem(content) or http.client.responses.get(status, "")
-    if 400 <= status < 500 and status != http.HTTPStatus.REQUEST_TIMEOUT:
+    text = problem(answer.content) or _phrase(status)
+    if 400 <= status < 500 and status != HTTPStatus.REQUEST_TIMEOUT:
         remedy = f"; {_REMEDIES[status]}" if status in _REMEDIES else ""
         raise RegistrationRefused(f"{url} refuses ({status}): {text}{remedy}", http_status=status)
-    raise RegistrarUnreachable(f"{url} cannot do it now ({status}): {text}", answered=True)
+    raise RegistrarUnreachable(
+        f"{url} cannot do it now ({status}): {text}", answered=True, retry_after=_retry_after(answer)
+    )
+
+
+def _retry_after(answer: HttpAnswer) -> float:
+    """Seconds (RFC 9110 §10.2.3). A date says nothing to a terminal without a clock."""
+    text = answer.fields.get("retry-after", "")
+    return float(text) if text.isascii() and text.isdigit() else 0.0
+
+
+def _phrase(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return ""
 
 
 def problem(content: bytes) -> str:
@@ -112,11 +136,11 @@ def problem(content: bytes) -> str:
     return " ".join(text.split())[:500]
 
 
-def read_registration(url: str, status: int, content: bytes) -> Registration:
+def read_registration(url: str, answer: HttpAnswer) -> Registration:
     """The binding in an answer."""
-    check(url, status, content)
+    check(url, answer)
     try:
-        fields = json.loads(content)
+        fields = json.loads(answer.content)
         address, endpoint, updated = (str(fields[name]) for name in ("address", "endpoint", "updated"))
         expires = str(fields.get("expires") or "")
         lifetime = None
@@ -144,24 +168,7 @@ async def _converse(sock: socket.socket, context: ssl.SSLContext | None, request
         while chunk := await reader.read(MAX_ANSWER):
             answer += chunk
             if len(answer) > MAX_ANSWER:
-                raise http.client.HTTPException("answer too long")
+                raise NoHttpAnswer("it is too long")
         return bytes(answer)
     finally:
         writer.transport.abort()  # the answer is whole, or of no use: no need to part politely
-
-
-class _Received:
-    """A received answer in the form that the standard library's parser reads from."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-
-    def makefile(self, *_: object) -> io.BytesIO:
-        return io.BytesIO(self._data)
-
-
-def _parse_answer(answer: bytes, method: str) -> tuple[int, bytes]:
-    response = http.client.HTTPResponse(_Received(answer), method=method)  # type: ignore[arg-type]
-    response.begin()
-    with contextlib.closing(response):
-        return response.status, response.read()

@@ -9,11 +9,11 @@ Raises RegistrarUnreachable (no answer, or the server cannot serve now), Registr
 from __future__ import annotations
 
 import base64
-import http
 import json
 import ssl
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import TypeVar
+from http import HTTPStatus
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 
 from lanpost.errors import LanpostError, RegistrarUnreachable, RegistrarUntrusted
@@ -21,7 +21,7 @@ from lanpost.model.directory_url import is_directory_url
 from lanpost.model.proof import Proof
 from lanpost.model.registration import Registration
 from lanpost.model.token import EnrolmentToken
-from lanpost.net.ldap_registration import LdapRegistration
+from lanpost.net.http_answer import HttpAnswer
 from lanpost.net.registrar_access import verifying
 from lanpost.net.registrar_http import (
     binding_path,
@@ -32,6 +32,9 @@ from lanpost.net.registrar_http import (
     shown_authority,
 )
 from lanpost.wire.refresh import PROOF_HEADER
+
+if TYPE_CHECKING:
+    from lanpost.net.ldap_registration import LdapRegistration
 
 Answer = TypeVar("Answer")
 
@@ -60,13 +63,15 @@ class RegistrationClient:
         self._source = source
         self._remedy = remedy
         self.refresh_key = b""  # of the registrar's refresh requests, as its last answer told it
+        self.speaks_from = ""  # our address in the registration under way, or in the last one if that went well
         self.refresh_proof = b""  # the last of them that was genuine, for a registrar that has lost count
         self._urls = list(urls or token.urls)  # the one that answered last comes first
-        self._directories = {
-            url: LdapRegistration(url, token, self._authority, source)
-            for url in self._urls
-            if is_directory_url(url)
-        }
+        self._directories: dict[str, LdapRegistration] = {}
+        if directories := [url for url in self._urls if is_directory_url(url)]:
+            # As large as the rest of this: loaded by those who need it only.
+            from lanpost.net.ldap_registration import LdapRegistration
+
+            self._directories = {url: LdapRegistration(url, token, self._authority, source) for url in directories}
 
     @property
     def authority(self) -> str:
@@ -97,12 +102,19 @@ class RegistrationClient:
         async def put(url: str) -> Registration:
             if url in self._directories:
                 return await self._directories[url].register(port, proof)
-            status, content = await self._call(url, "PUT", body)
-            registration = read_registration(url, status, content)
-            self.refresh_key = read_refresh_key(content)
+            answer = await self._call(url, "PUT", body)
+            registration = read_registration(url, answer)
+            self.refresh_key = read_refresh_key(answer.content)
             return registration
 
-        return await self._first_of(put)
+        self.speaks_from = ""
+        try:
+            registration = await self._first_of(put)
+        except BaseException:
+            self.speaks_from = ""
+            raise
+        self.speaks_from = registration.endpoint.rpartition(":")[0].strip("[]")
+        return registration
 
     async def unregister(self) -> None:
         """Take our binding back. That there was none is no error."""
@@ -111,9 +123,9 @@ class RegistrationClient:
             if url in self._directories:
                 await self._directories[url].unregister()
                 return
-            status, content = await self._call(url, "DELETE")
-            if status != http.HTTPStatus.NOT_FOUND:
-                check(url, status, content)
+            answer = await self._call(url, "DELETE")
+            if answer.status != HTTPStatus.NOT_FOUND:
+                check(url, answer)
 
         await self._first_of(delete)
 
@@ -124,8 +136,7 @@ class RegistrationClient:
         async def post(url: str) -> None:
             if url in self._directories:
                 raise RegistrarUnreachable(f"{url} is a directory, which hears no DHCP server")
-            status, content = await self._call(url, "POST", body, "/v1/leases")
-            check(url, status, content)
+            check(url, await self._call(url, "POST", body, "/v1/leases"))
 
         await self._first_of(post)
 
@@ -143,7 +154,7 @@ class RegistrationClient:
                 return answer
         raise _worst(failures)
 
-    async def _call(self, url: str, method: str, body: bytes = b"", path: str = "") -> tuple[int, bytes]:
+    async def _call(self, url: str, method: str, body: bytes = b"", path: str = "") -> HttpAnswer:
         """A request about our own binding, unless another path is named."""
         context = None
         if url.startswith("https:"):
@@ -157,14 +168,19 @@ class RegistrationClient:
             if self.refresh_proof:
                 headers[PROOF_HEADER] = base64.b64encode(self.refresh_proof).decode("ascii")
         try:
-            return await exchange(self._source, url, context, method, path, headers, body)
+            return await exchange(
+                url, context, method, path, headers, body, source=self._source, connected=self._speaks_from
+            )
         except RegistrarUntrusted as error:
             raise RegistrarUntrusted(
                 f"{error}; unless somebody has put himself in the server's place: {self._remedy}"
             ) from None
 
+    def _speaks_from(self, address: str) -> None:
+        self.speaks_from = address
+
     async def _fetch_authority(self, url: str) -> str:
-        pem, pin = await shown_authority(self._source, url)
+        pem, pin = await shown_authority(url, self._source)
         if pin != self._token.pin:
             raise RegistrarUntrusted(
                 f"{url} is not the server of the enrolment token: its authority has the pin {pin[:16]}..., the "
@@ -181,8 +197,13 @@ def _worst(failures: list[RegistrarUnreachable | RegistrarUntrusted]) -> Lanpost
             return error
     silent = [error for error in failures if isinstance(error, RegistrarUnreachable)]
     text = "; ".join(dict.fromkeys(str(error) for error in silent))
+    # The one that is to be asked again soonest decides; one that says nothing, as a machine that is off, does not.
+    waits = [error.retry_after for error in silent if error.retry_after]
     return RegistrarUnreachable(
-        text, no_way=all(error.no_way for error in silent), answered=any(error.answered for error in silent)
+        text,
+        no_way=all(error.no_way for error in silent),
+        answered=any(error.answered for error in silent),
+        retry_after=min(waits, default=0.0),
     )
 
 

@@ -167,8 +167,15 @@ class Accounts(Protocol):
         """Whose machine that is: by hardware address, else by client identifier, else by host name."""
 
     def terminals(self) -> Iterator[Terminal]: ...
+    def terminal_count(self) -> int: ...
     def put_terminal(self, terminal: Terminal) -> None:
         """Durable on return; replaces the terminal of that address. No other may have its machine's names."""
+
+    def rename_terminal(self, address: MailAddress, terminal: Terminal) -> bool:
+        """Put `terminal` in the place of that of `address`, which leads to it from now on. False: there is none."""
+
+    def renamed(self, address: MailAddress) -> Terminal | None:
+        """The terminal whose former address that is."""
 
     def remove_terminal(self, address: MailAddress) -> bool: ...
     def user(self, address: MailAddress) -> User | None: ...

@@ -147,6 +147,7 @@ class Registrar:
         RegistrationRefused: 401 no or wrong secret, 403 not yours to bind, 404 not enrolled, 409 belongs to
         somebody else, 422 a port or lifetime that is not to be had, 429 too often.
         """
+        address = self._current(address)
         self._refuse_mailbox(address)
         if credential is None and self._rules.claim:
             return await self._claim(address, peer, request, now)
@@ -174,6 +175,7 @@ class Registrar:
         self, address: MailAddress, credential: Credential | None, peer: Endpoint, now: datetime
     ) -> bool:
         """Take the binding away; the terminal stays known. False: it had none. Refusals: 401, 403, 404, 429."""
+        address = self._current(address)
         self._identify(address, credential, peer, now)
         return await self._chart.unbind(address)
 
@@ -209,6 +211,7 @@ class Registrar:
 
         RegistrationRefused: 401, 403, 429; 404 also where the terminal has no binding now.
         """
+        address = self._current(address)
         self._identify(address, credential, peer, now)
         entry = await self._chart.look_up(address)
         if entry is None or entry.binding is None:
@@ -219,6 +222,12 @@ class Registrar:
         """The whole chart, for administrators. RegistrationRefused: 401, 403, 429."""
         self._identify(None, credential, peer, now)
         return self._chart.entries()
+
+    def _current(self, address: MailAddress) -> MailAddress:
+        """What a terminal is called now that was renamed, for one that has not heard of it yet."""
+        if self._accounts.terminal(address) is None and (renamed := self._accounts.renamed(address)):
+            return renamed.address
+        return address
 
     def _identify(
         self,
@@ -246,7 +255,7 @@ class Registrar:
         if own is not None and credential.proves_terminal(own):
             return _Registrant(own)
         if credential.account is not None:
-            named = self._accounts.terminal(credential.account)
+            named = self._accounts.terminal(self._current(credential.account))
             if named is not None and credential.proves_terminal(named):
                 return _may_speak(named) if may_speak else _may_change(named, address)
         if address is not None and own is None:

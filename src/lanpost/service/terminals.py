@@ -123,6 +123,35 @@ class Terminals:
                     http_status=409,
                 )
 
+    async def rename(self, address: MailAddress, new: MailAddress) -> Terminal:
+        """Give the terminal another address; its secret stays good, under the old one too, until it has heard.
+
+        Its binding and what the chart says of it go along. 409 where the new address is somebody's.
+        """
+        terminal = self._enrolled(address)
+        if self._accounts.terminal(new) is not None or self._accounts.user(new) is not None:
+            raise RegistrationRefused(f"{new} is somebody's here already; choose another", http_status=409)
+        if await self.knows(new):
+            raise RegistrationRefused(
+                f"{new} is in the chart already; `lanpost chart remove {new}` first", http_status=409
+            )
+        renamed = replace(terminal, address=new)
+        entry = await self._chart.look_up(address)
+        await self._chart.add(new)
+        try:
+            if entry is not None and entry.details:
+                await self._chart.describe(new, entry.details)
+            if entry is not None and (binding := entry.binding) is not None:
+                owner = new.key if binding.owner == address.key else binding.owner
+                await self._chart.bind(replace(binding, address=new, owner=owner))
+            if not self._accounts.rename_terminal(address, renamed):
+                self._enrolled(address)  # somebody has just removed it
+        except BaseException:
+            await self._chart.remove(new)
+            raise
+        await self._chart.remove(address)
+        return renamed
+
     async def remove(self, address: MailAddress) -> None:
         """Forget the terminal, its secret and its place in the chart."""
         terminal = self._enrolled(address)

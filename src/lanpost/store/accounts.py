@@ -9,13 +9,22 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from lanpost.model.account import Terminal, User
 from lanpost.model.address import MailAddress
 from lanpost.model.device import Device
-from lanpost.store.sqlite import BUSY_SECONDS, Schema, from_micros, open_database, sqlite_error, to_micros
+from lanpost.store.sqlite import (
+    BUSY_SECONDS,
+    Schema,
+    from_micros,
+    open_database,
+    sqlite_error,
+    to_micros,
+    transaction,
+)
 
 SCHEMA = Schema(
     what="file of accounts",
@@ -45,6 +54,8 @@ SCHEMA = Schema(
             "CREATE UNIQUE INDEX terminal_client_id ON terminal (client_id) WHERE client_id <> ''",
             "CREATE UNIQUE INDEX terminal_hostname ON terminal (hostname) WHERE hostname <> ''",
         ),
+        # Former addresses of terminals: those who have not heard yet still say them.
+        ("CREATE TABLE renamed (key TEXT PRIMARY KEY, now TEXT NOT NULL) WITHOUT ROWID",),
     ),
 )
 
@@ -61,6 +72,7 @@ _PUT_TERMINAL = (
     " hostname = excluded.hostname, learn = excluded.learn, port = excluded.port"
 )
 _BY_DEVICE = tuple(f"{_TERMINALS} WHERE {name} = ? AND {name} <> ''" for name in ("mac", "client_id", "hostname"))
+_RENAMED = f"{_TERMINALS} WHERE key = (SELECT now FROM renamed WHERE key = ?)"  # noqa: S608
 _USERS = "SELECT key, local, domain, password_hash, created FROM user"
 
 
@@ -87,22 +99,36 @@ class SqliteAccounts:
         """All of them by key, as they are now."""
         return map(_terminal, self._rows(f"{_TERMINALS} ORDER BY key"))
 
+    def terminal_count(self) -> int:
+        """How many there are, without reading them: who asks for one meanwhile does not wait for long."""
+        return int(self._rows("SELECT count(*) FROM terminal")[0][0])
+
     def put_terminal(self, terminal: Terminal) -> None:
-        self._change(
-            _PUT_TERMINAL,
-            *_parts(terminal.address),
-            terminal.secret_sha256,
-            to_micros(terminal.enrolled),
-            terminal.speaks_for_others,
-            terminal.device.mac,
-            terminal.device.client_id,
-            terminal.device.hostname,
-            terminal.learn,
-            terminal.port,
-        )
+        with self._transaction() as database:
+            database.execute("DELETE FROM renamed WHERE key = ?", (terminal.address.key,))
+            database.execute(_PUT_TERMINAL, _values(terminal))
+
+    def rename_terminal(self, address: MailAddress, terminal: Terminal) -> bool:
+        """Put `terminal` in the place of that of `address`, which leads to it from now on. False: there is none."""
+        with self._transaction() as database:
+            if not database.execute("DELETE FROM terminal WHERE key = ?", (address.key,)).rowcount:
+                return False
+            now = terminal.address.key
+            database.execute(_PUT_TERMINAL, _values(terminal))
+            database.execute("UPDATE renamed SET now = ? WHERE now = ?", (now, address.key))
+            database.execute("INSERT OR REPLACE INTO renamed VALUES (?, ?)", (address.key, now))
+            database.execute("DELETE FROM renamed WHERE key = ?", (now,))
+        return True
+
+    def renamed(self, address: MailAddress) -> Terminal | None:
+        """The terminal whose former address that is."""
+        rows = self._rows(_RENAMED, address.key)
+        return _terminal(rows[0]) if rows else None
 
     def remove_terminal(self, address: MailAddress) -> bool:
-        return self._change("DELETE FROM terminal WHERE key = ?", address.key)
+        with self._transaction() as database:
+            database.execute("DELETE FROM renamed WHERE now = ?", (address.key,))
+            return database.execute("DELETE FROM terminal WHERE key = ?", (address.key,)).rowcount > 0
 
     def user(self, address: MailAddress) -> User | None:
         rows = self._rows(f"{_USERS} WHERE key = ?", address.key)
@@ -135,6 +161,15 @@ class SqliteAccounts:
         except sqlite3.Error as error:
             raise sqlite_error(error, self.file) from error
 
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        """What is done inside is durable together, or not done."""
+        try:
+            with self._using, transaction(self._database):
+                yield self._database
+        except sqlite3.Error as error:
+            raise sqlite_error(error, self.file) from error
+
     def _change(self, statement: str, *values: object) -> bool:
         """One statement is one transaction: durable on return. Tells whether there was a row to change."""
         try:
@@ -146,6 +181,22 @@ class SqliteAccounts:
 
 def _parts(address: MailAddress) -> tuple[str, str, str]:
     return address.key, address.local, address.domain
+
+
+def _values(terminal: Terminal) -> tuple[object, ...]:
+    """Those of _TERMINAL_COLUMNS."""
+    device = terminal.device
+    return (
+        *_parts(terminal.address),
+        terminal.secret_sha256,
+        to_micros(terminal.enrolled),
+        terminal.speaks_for_others,
+        device.mac,
+        device.client_id,
+        device.hostname,
+        terminal.learn,
+        terminal.port,
+    )
 
 
 def _terminal(row: Any) -> Terminal:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import TypeVar
 
 from lanpost.errors import StoreError
 from lanpost.model.address import MailAddress
@@ -23,6 +24,8 @@ from lanpost.store.sqlite import (
     to_micros,
     transaction,
 )
+
+T = TypeVar("T")
 
 FILE_NAME = "deliveries.sqlite3"
 SCHEMA = Schema(
@@ -61,15 +64,14 @@ class LastDeliveries:
         except sqlite3.Error as error:
             raise sqlite_error(error, self.file) from error
 
-    def get(self, address: MailAddress) -> LastDelivery | None:
-        """None: never, or before this was written down."""
-        try:
-            with self._using:
-                statement = "SELECT endpoint, time FROM delivery WHERE key = ?"
-                row = self._database.execute(statement, (address.key,)).fetchone()
-        except sqlite3.Error as error:
-            raise sqlite_error(error, self.file) from error
-        return LastDelivery(address, Endpoint.parse(row[0]), from_micros(row[1])) if row else None
+    def all(self) -> dict[MailAddress, LastDelivery]:
+        """Of each terminal that was given mail since this is written down."""
+        found = {}
+        for key, endpoint, time in self._read("SELECT key, endpoint, time FROM delivery"):
+            local, _, domain = key.rpartition("@")
+            address = MailAddress(local, domain, key)  # equal to the terminal's; how that one is spelt is not known
+            found[address] = LastDelivery(address, Endpoint.parse(endpoint), from_micros(time))
+        return found
 
     def move(self, old: MailAddress, new: MailAddress) -> None:
         """The terminal has another address now."""
@@ -83,6 +85,13 @@ class LastDeliveries:
         with self._using:
             self._database.close()
 
+    def _read(self, statement: str) -> list[tuple[str, str, int]]:
+        try:
+            with self._using:
+                return self._database.execute(statement).fetchall()
+        except sqlite3.Error as error:
+            raise sqlite_error(error, self.file) from error
+
     def _change(self, statement: str, *values: str) -> None:
         try:
             with self._using:
@@ -91,15 +100,30 @@ class LastDeliveries:
             raise sqlite_error(error, self.file) from error
 
 
-def last_delivery(data: Path, address: MailAddress) -> LastDelivery | None:
-    """For a look from outside: no file is made, and a damaged one is as good as none."""
+def last_deliveries(data: Path) -> dict[MailAddress, LastDelivery]:
+    """For a look from outside; a damaged file is as good as none."""
+    return _used(data, LastDeliveries.all) or {}
+
+
+def move_deliveries(data: Path, old: MailAddress, new: MailAddress) -> None:
+    """A terminal has another address now."""
+    _used(data, lambda store: store.move(old, new))
+
+
+def forget_deliveries(data: Path, address: MailAddress) -> None:
+    """A terminal is no more."""
+    _used(data, lambda store: store.remove(address))
+
+
+def _used(data: Path, use: Callable[[LastDeliveries], T]) -> T | None:
+    """No file is made for that."""
     if not (data / FILE_NAME).exists():
         return None
     try:
         store = LastDeliveries(data)
+        try:
+            return use(store)
+        finally:
+            store.close()
     except StoreError:
         return None
-    try:
-        return store.get(address)
-    finally:
-        store.close()

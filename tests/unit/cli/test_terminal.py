@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -10,11 +11,18 @@ from click.testing import CliRunner, Result
 
 from lanpost.cli.main import lanpost
 from lanpost.errors import LanpostError
+from lanpost.model.address import MailAddress
+from lanpost.model.endpoint import Endpoint
+from lanpost.model.last_delivery import LastDelivery
 from lanpost.model.token import EnrolmentToken
+from lanpost.store.last_deliveries import LastDeliveries
+
+NOW = datetime(2026, 11, 27, 12, 0, tzinfo=UTC)
 
 
 class Command:
     def __init__(self, folder: Path) -> None:
+        self.data = folder / "data"
         self.file = folder / "lanpost.toml"
         self.file.write_text('data = "data"\n[http]\nlisten = ["10.0.0.2:8025"]\n')
 
@@ -55,6 +63,8 @@ def test_list_show_rotate_and_remove(run: Command) -> None:
         "UPDATED",
         "EXPIRES",
         "SOURCE",
+        "LAST",
+        "DELIVERY",
     ]
     first = run("terminal", "add", "fax1", "--speaks-for-others").stdout
     run("terminal", "add", "fax2")
@@ -70,6 +80,30 @@ def test_list_show_rotate_and_remove(run: Command) -> None:
     assert "forgotten" in run("terminal", "remove", "fax1").stdout
     assert [item["address"] for item in json.loads(run("terminal", "list", "--json").stdout)] == ["fax2@office.lan"]
     assert "fax1" not in run("chart", "list").stdout
+
+
+def test_rename_moves_the_terminal_with_all_that_is_known_of_it(run: Command) -> None:
+    run("terminal", "add", "fax1", "--mac", "00:11:22:33:44:55")
+    run("chart", "set", "fax1", "10.0.0.7:2525")
+    deliveries = LastDeliveries(run.data)
+    deliveries.put([LastDelivery(MailAddress.parse("fax1@office.lan"), Endpoint("10.0.0.7"), NOW)])
+    deliveries.close()
+    assert "fax1@office.lan is fax9@office.lan from now on" in run("terminal", "rename", "fax1", "fax9").stdout
+    (one,) = json.loads(run("terminal", "list", "--json").stdout)
+    assert (one["address"], one["endpoint"], one["mac"]) == (
+        "fax9@office.lan",
+        "10.0.0.7:2525",
+        "00:11:22:33:44:55",
+    )
+    assert (one["last_delivery"], one["last_delivery_endpoint"]) == ("2026-11-27T12:00:00Z", "10.0.0.7:25")
+    assert "fax1" not in run("chart", "list").stdout
+    with pytest.raises(LanpostError, match="not enrolled"):
+        run("terminal", "rename", "fax1", "fax8")
+    assert run("terminal", "rename", "fax9", "fax9").exit_code == 2
+    run("terminal", "remove", "fax9")
+    run("terminal", "add", "fax9")
+    (one,) = json.loads(run("terminal", "list", "--json").stdout)
+    assert one["last_delivery"] is None
 
 
 def test_a_device_that_can_run_nothing_is_known_by_what_the_dhcp_server_sees(run: Command) -> None:

@@ -411,3 +411,23 @@ async def test_one_account_may_bind_several_addresses_to_one_endpoint() -> None:
     await place.register("dhcp", "fax1", request=ELSEWHERE)
     await place.register("dhcp", "fax2", request=ELSEWHERE)
     assert place.dropped == []
+
+
+async def test_a_renamed_terminal_that_has_not_heard_yet_binds_its_new_address() -> None:
+    place = Place()
+    renamed = replace(place.accounts.by_terminal[address("fax1")], address=address("fax9"))
+    place.accounts.rename_terminal(address("fax1"), renamed)
+    registration = await place.register("fax1", "fax1")
+    assert registration.binding.address == address("fax9")
+    assert registration.binding.owner == "fax9@office.lan"
+    assert await place.refusal("fax2", "fax1") == 403
+    assert await place.refusal("wrong", "fax1") == 401
+    assert await place.registrar.unregister(address("fax1"), place.secrets["fax1"], PEER, NOW)
+
+
+async def test_a_renamed_dhcp_server_goes_on_speaking_for_others() -> None:
+    place = Place()
+    renamed = replace(place.accounts.by_terminal[address("dhcp")], address=address("kea"))
+    place.accounts.rename_terminal(address("dhcp"), renamed)
+    registration = await place.register("dhcp", "fax1", request=ELSEWHERE)
+    assert registration.binding.owner == "kea@office.lan"

@@ -85,6 +85,7 @@ def test_they_are_told_in_order(accounts: Accounts) -> None:
         accounts.put_terminal(terminal(name))
         accounts.put_user(user(name))
     assert [found.address.key[0] for found in accounts.terminals()] == ["a", "b", "c"]
+    assert accounts.terminal_count() == 3
     assert [found.address.key[0] for found in accounts.users()] == ["a", "b", "c"]
 
 
@@ -171,3 +172,32 @@ def test_a_closed_file_raises_our_error(accounts: SqliteAccounts) -> None:
         accounts.user(named("anna"))
     with pytest.raises(StoreError):
         accounts.put_user(user("anna"))
+
+
+def test_a_former_address_leads_to_the_terminal_through_several_renamings(accounts: Accounts) -> None:
+    accounts.put_terminal(terminal("fax1"))
+    assert accounts.rename_terminal(named("fax1"), terminal("fax2"))
+    assert accounts.rename_terminal(named("fax2"), terminal("fax3"))
+    assert [accounts.renamed(named(name)) for name in ("fax1", "fax2")] == [terminal("fax3")] * 2
+    assert [str(each.address) for each in accounts.terminals()] == ["fax3@office.lan"]
+    assert accounts.renamed(named("fax3")) is None
+    assert not accounts.rename_terminal(named("fax1"), terminal("fax4"))
+
+
+def test_a_former_address_that_is_given_anew_or_whose_terminal_is_gone_leads_nowhere(accounts: Accounts) -> None:
+    accounts.put_terminal(terminal("fax1"))
+    accounts.rename_terminal(named("fax1"), terminal("fax2"))
+    accounts.put_terminal(terminal("fax1", b"x" * 32))
+    assert accounts.renamed(named("fax1")) is None
+    accounts.rename_terminal(named("fax2"), terminal("fax3"))
+    accounts.remove_terminal(named("fax3"))
+    assert accounts.renamed(named("fax2")) is None
+
+
+def test_a_terminal_renamed_back_has_its_own_name(accounts: Accounts) -> None:
+    accounts.put_terminal(terminal("fax1"))
+    accounts.rename_terminal(named("fax1"), terminal("fax2"))
+    accounts.rename_terminal(named("fax2"), terminal("fax1"))
+    assert accounts.terminal(named("fax1")) == terminal("fax1")
+    assert accounts.renamed(named("fax1")) is None
+    assert accounts.renamed(named("fax2")) == terminal("fax1")
