@@ -160,7 +160,7 @@ def fill(server: Server, count: int) -> None:
     secrets = [new_secret(mail_address(number)) for number in range(count)]
     server.secrets.write_text("\n".join(secrets) + "\n", "ascii")
     accounts = SqliteAccounts(data / ACCOUNTS_FILE)
-    with transaction(accounts._database):  # one of all: one each would take minutes  # noqa: SLF001
+    with transaction(accounts._writer):  # one of all: one each would take minutes  # noqa: SLF001
         for number, secret in enumerate(secrets):
             accounts.put_terminal(Terminal(mail_address(number), sha256_of(secret), now))
     accounts.close()

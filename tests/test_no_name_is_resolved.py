@@ -32,7 +32,6 @@ ALLOWED = {  # why a name cannot be resolved there all the same
     ("net/dial.py", "connect_ex"): "an address that inet_pton has taken",
     ("net/registrar_access.py", "getaddrinfo"): "AI_NUMERICHOST",
     ("net/registrar_access.py", "sock_connect"): "what AI_NUMERICHOST gave",
-    ("net/greeting.py", "sock_connect"): "own addresses, as the kernel lists them",
     ("net/ldap_registration.py", "connect"): "an IP literal of a DirectoryUrl, by registrar_access",
     ("net/ldap_servers.py", "connect"): "net/ldap_connection.py, which dials by net/dial.py",
     ("net/ldap_follower.py", "connect"): "net/ldap_servers.py",
