@@ -158,6 +158,8 @@ class Program:
 class Node:
     """A machine on the LAN: a namespace with one interface, a capture of all its packets, and no resolver."""
 
+    renews_when_told = False  # only then, where dnsmasq gives the lease
+
     def __init__(self, lab: Lab, name: str, number: int) -> None:
         self.name = name
         self.folder = lab.folder / name
