@@ -30,6 +30,8 @@ PARTS = {
     "spool": "bench.spool",
     "ldap-codec": "bench.ldap_codec",
     "directory": "bench.directory",
+    "registrations": "bench.registrations",
+    "agent": "bench.agent",
 }  # each with a main() of its own
 
 

@@ -111,6 +111,9 @@ class MemoryAccounts:
     def terminals(self) -> Iterator[Terminal]:
         return iter(list(self.by_terminal.values()))
 
+    def terminal_count(self) -> int:
+        return len(self.by_terminal)
+
     def put_terminal(self, terminal: Terminal) -> None:
         self.by_terminal[terminal.address] = terminal
 

@@ -6,9 +6,9 @@ __version__: str
 
 
 def __getattr__(name: str) -> str:
-    """The version, looked up when it is asked for: that takes longer than a DHCP server's whole hook."""
+    """`__version__`, when it is asked for: finding it out takes longer than a DHCP server's whole hook."""
     if name != "__version__":
-        raise AttributeError(name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib.metadata import PackageNotFoundError, version
 
     try:

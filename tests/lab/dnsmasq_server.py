@@ -14,8 +14,8 @@ class DnsmasqServer:
 
     The refusal is broadcast: dhclient and udhcpc hear it when they renew, dhcpcd and networkd once they rebind.
     T1 is one second before T2, whatever dnsmasq is told. networkd, which adds a chance to both, is put out by that,
-    and then does not even renew when told to: see `Node.renews_when_told`. (A tag in the hosts file
-    has dnsmasq 2.90 die at the next SIGHUP.)
+    and then does not even renew when told to: see `Node.renews_when_told`. (A tag in the hosts file has dnsmasq
+    2.90 die at the next SIGHUP.)
     """
 
     LEASE, REBIND = 120, 3  # seconds; dnsmasq makes no shorter lease

@@ -90,10 +90,10 @@ class Office:
         self.lab.server.run("python3", "-c", SENDING, SERVER, subject, to)
 
 
-def take_mail(device: Terminal) -> Program:
+def take_mail(device: Terminal, host: str = "0.0.0.0") -> Program:
     """A device's own SMTP server, whoever made it: it prints what comes."""
     sink = device.python(
-        "sink", "-m", "aiosmtpd", "-n", "-l", "0.0.0.0:25", "-c", "aiosmtpd.handlers.Debugging", "stdout"
+        "sink", "-m", "aiosmtpd", "-n", "-l", f"{host}:25", "-c", "aiosmtpd.handlers.Debugging", "stdout"
     )
     device.wait_for_listener(25, sink)
     return sink
@@ -132,7 +132,7 @@ def test_a_lease_of_dhcpv6_leads_mail_over_ipv6(lab: Lab) -> None:
     office.run("terminal", "add", "scanner", "--mac", scanner.mac)
     pool = "--dhcp-range=fd00:77::100,fd00:77::199,64,2m"
     office.start_dhcp_server("dnsmasq", {}, office.hook("dnsmasq"), pool, "--enable-ra")
-    sink = take_mail(scanner)
+    sink = take_mail(scanner, "::")
     office.send("by IPv6")
     files = ("-lf", scanner.folder / "leases6", "-pf", scanner.folder / "pid6")
     scanner.client = scanner.start("dhclient", "dhclient", "-6", "-d", *files, INTERFACE)

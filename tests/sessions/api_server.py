@@ -119,12 +119,13 @@ async def serving(
     limits: ConnectionLimits | None = None,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     unwell: Callable[[], str] = lambda: "",
+    store: SqliteChart | None = None,
 ) -> AsyncIterator[ApiServer]:
     """The API, listening on a free port."""
     authority = Authority.open(folder / "tls", datetime.now(UTC))
     names = Names("localhost", (host,))
     accounts = SqliteAccounts(folder / "accounts.sqlite3")
-    chart = ThreadedChart(SqliteChart(folder / "chart.sqlite3"))
+    chart = ThreadedChart(store or SqliteChart(folder / "chart.sqlite3"))
     registrar = Registrar(
         chart,
         accounts,

@@ -96,6 +96,7 @@ class ScriptedRegistrar:
     shown: bytes | None = None  # an authority to show instead of its own
     requests: list[Request] = field(default_factory=list)
     lifetime: timedelta = timedelta(hours=24)
+    fields: str = ""  # more header fields of each answer of the API proper, each with its line end
     hangs: bool = False
     host: str = "127.0.0.1"
     port: int = 0
@@ -156,7 +157,7 @@ class ScriptedRegistrar:
                     self._held.add(writer)
                     return
                 status, answer = (self.answer or self.bound)(request)
-                writer.write(_response(status, json.dumps(answer).encode()))
+                writer.write(_response(status, json.dumps(answer).encode(), self.fields))
             await writer.drain()
         except (ConnectionError, asyncio.IncompleteReadError):
             pass
@@ -182,8 +183,8 @@ def _bracketed(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-def _response(status: int, body: bytes) -> bytes:
+def _response(status: int, body: bytes, fields: str = "") -> bytes:
     if status == 204:
         return b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n"
-    head = f"HTTP/1.1 {status} X\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+    head = f"HTTP/1.1 {status} X\r\nContent-Length: {len(body)}\r\nConnection: close\r\n{fields}\r\n"
     return head.encode() + body

@@ -10,7 +10,7 @@ import pytest
 from tests.sessions.scripted_registrar import SECRET, Authority, ScriptedRegistrar, make_authority
 
 from lanpost.errors import RegistrarUnreachable, RegistrarUntrusted, RegistrationRefused
-from lanpost.net import registration_client
+from lanpost.net import registrar_http
 from lanpost.net.registration_client import RegistrationClient
 
 
@@ -93,6 +93,29 @@ async def test_a_server_in_trouble_is_to_be_asked_again(authority: Authority, st
     assert not failed.value.no_way
 
 
+@pytest.mark.parametrize(
+    ("said", "seconds"), [("17", 17), ("0", 0), ("-3", 0), ("Fri, 31 Dec 1999 23:59:59 GMT", 0), ("", 0)]
+)
+async def test_a_server_that_says_when_to_come_again_is_heard(
+    authority: Authority, said: str, seconds: float
+) -> None:
+    async with ScriptedRegistrar(authority, lambda _: (503, {}), fields=f"Retry-After: {said}\r\n") as server:
+        with pytest.raises(RegistrarUnreachable) as failed:
+            await RegistrationClient(server.token()).register(25)
+    assert failed.value.retry_after == seconds
+
+
+async def test_of_two_servers_the_one_that_is_to_be_asked_sooner_decides(authority: Authority) -> None:
+    async with (
+        ScriptedRegistrar(authority, lambda _: (503, {}), fields="Retry-After: 30\r\n") as busier,
+        ScriptedRegistrar(authority, lambda _: (503, {}), fields="Retry-After: 5\r\n") as busy,
+    ):
+        token = busy.token("fax1@office.lan", busier.url, busy.url, "https://127.0.0.1:9")
+        with pytest.raises(RegistrarUnreachable) as failed:
+            await RegistrationClient(token).register(25)
+    assert failed.value.retry_after == 5
+
+
 @pytest.mark.parametrize("answer", [None, [], "x", {}, {"address": 1, "endpoint": 2, "updated": 3, "expires": 4}])
 async def test_an_answer_that_makes_no_sense_is_no_success(authority: Authority, answer: Any) -> None:
     async with ScriptedRegistrar(authority, lambda _: (200, answer)) as server:
@@ -115,7 +138,7 @@ async def test_something_that_is_no_lanpost_server_is_named_as_such(authority: A
 
 
 async def test_a_silent_server_is_given_up_in_time(authority: Authority, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registration_client, "EXCHANGE_SECONDS", 0.2)
+    monkeypatch.setattr(registrar_http, "EXCHANGE_SECONDS", 0.2)
     async with ScriptedRegistrar(authority, hangs=True) as server:
         with pytest.raises(RegistrarUnreachable, match="does not answer"):
             await RegistrationClient(server.token()).register(25)

@@ -151,7 +151,7 @@ class Refresher:
 
     async def _window_for_everyone(self) -> float:
         """A chart that was lost knows fewer terminals than are enrolled, and than will answer."""
-        enrolled = await asyncio.to_thread(lambda: sum(1 for _ in self._accounts.terminals()))
+        enrolled = await asyncio.to_thread(self._accounts.terminal_count)
         return window_for(max(self._ageing.listening, enrolled))
 
     async def _ask(self, addresses: Sequence[MailAddress] | None, window: float, why: str) -> Sent:

@@ -24,6 +24,7 @@ from lanpost.service.ports import Change, ChartStore
 
 MAX_WAITING = 10_000  # writes not yet taken up; one more is refused
 MAX_GROUP = 1_000  # writes that share a transaction
+SETTLED_AT_ONCE = 4  # callers who go on in one round of the event loop: mail has its turn in between
 IMPORT_BATCH = 25_000  # bindings in a transaction of their own: other writes wait up to half a second for one
 ENTRIES_PAGE = 128  # read at a time
 FEED_PAGE = 256  # changes told at a time
@@ -125,6 +126,7 @@ class ThreadedChart:
                 yield address
             if changes:
                 seen = changes[-1][0]
+                await asyncio.sleep(0)  # an import is hundreds of pages, and nothing else here lets others go on
             else:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(POLL_SECONDS):
@@ -215,15 +217,19 @@ class ThreadedChart:
                 return [error]
             return [self._perform([write])[0] for write in writes]  # the others are not to blame
 
-    def _settle(self, writes: Sequence[_Write], results: Sequence[object]) -> None:
-        for write, result in zip(writes, results, strict=True):
+    def _settle(self, writes: Sequence[_Write], results: Sequence[object], at: int = 0) -> None:
+        upto = len(writes) if self._closed else at + SETTLED_AT_ONCE
+        for write, result in zip(writes[at:upto], results[at:upto], strict=True):
             if write.done.done():
                 continue
             if isinstance(result, Exception):
                 write.done.set_exception(result)
             else:
                 write.done.set_result(result)
-        self._tell_watchers()
+        if upto < len(writes):
+            asyncio.get_running_loop().call_soon(self._settle, writes, results, upto)
+        else:
+            self._tell_watchers()
 
     def _tell_watchers(self) -> None:
         told, self._changed = self._changed, asyncio.Event()

@@ -8,7 +8,6 @@ from typing import Any
 
 import click
 
-from lanpost import __version__
 from lanpost.errors import LanpostError
 
 # Where each command is: imported when asked for, since a terminal's agent must not load a server.
@@ -46,8 +45,23 @@ class LazyGroup(click.Group):
         return command
 
 
+def _show_version(ctx: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
+    if wanted and not ctx.resilient_parsing:
+        from lanpost import __version__
+
+        click.echo(f"lanpost {__version__}")
+        ctx.exit()
+
+
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="lanpost", message="%(prog)s %(version)s")
+@click.option(
+    "--version",
+    is_flag=True,
+    expose_value=False,
+    is_eager=True,
+    callback=_show_version,
+    help="Show the version and exit.",
+)
 def lanpost() -> None:
     """Mail on a LAN without DNS: terminals say where they are, mail goes straight there."""
 

@@ -116,11 +116,10 @@ def set_terminal(settings: Settings, address: str, port: int | None, learn: bool
         return Traits(Device(**values), traits.learn if learn is None else learn, port or traits.port)
 
     changed = asyncio.run(_set(settings, MailAddress.parse(address, settings.domain), change))
-    known_by = ", ".join(filter(None, (getattr(changed.device, name) for name in _NAMED))) or "nothing"
-    learns = "its SMTP logins tell where it is" if changed.learn else "its SMTP logins do not tell where it is"
-    click.echo(
-        f"{changed.address}: a DHCP server knows it by {known_by}; {learns}; it takes mail at port {changed.port}"
-    )
+    names = ", ".join(filter(None, (getattr(changed.device, name) for name in _NAMED)))
+    told = f"a DHCP server knows it by {names}" if names else "no DHCP server speaks for it"
+    learns = "its SMTP logins tell where it is" if changed.learn else "its SMTP logins do not"
+    click.echo(f"{changed.address}, port {changed.port}: {told}; {learns}")
 
 
 async def _set(settings: Settings, address: MailAddress, change: Callable[[Traits], Traits]) -> Terminal:

@@ -10,7 +10,8 @@ import asyncio
 import base64
 import ipaddress
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import Any
@@ -22,7 +23,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from lanpost.content.chart_record import time_text
-from lanpost.errors import InvalidValue, RegistrationRefused, StoreError
+from lanpost.errors import ChartUnavailable, InvalidValue, RegistrationRefused, StoreError
 from lanpost.model.address import MailAddress
 from lanpost.model.binding import Binding, Entry
 from lanpost.model.duration import parse_duration
@@ -37,13 +38,16 @@ from lanpost.service import registrar as registration
 from lanpost.service.credentials import Credential
 from lanpost.service.metrics import Metrics
 from lanpost.service.ports import Clock
-from lanpost.service.registrar import Registrar
+from lanpost.service.registrar import Registrar, Registration
 from lanpost.wire.refresh import PROOF_HEADER
 
 MAX_BODY = 16384  # octets; a registration has about a hundred
 BODY_SECONDS = 10.0  # for all of it
 MAX_LIFETIME_SECONDS = 10**9  # more would not fit into a date
+CHART_SECONDS = 10.0  # for a binding to be written; the terminal waits for 15 at most
+MAX_WRITING = 500  # registrations that wait for the chart; one more is sent away, to come again
 BATCH_ENTRIES = 500  # of the chart, written at once
+CLAIM_KEY = re.compile(r"[A-Za-z0-9_-]{32,256}\Z")  # that a claimant chose: no word that anybody would guess
 _PRIVATE = {"cache-control": "no-store"}
 _END = {"connection": "close"}  # what is left of the request is not worth reading
 
@@ -77,6 +81,7 @@ class Api:
         self._unwell = unwell
         self._refresh_key = base64.b64encode(refresh_key).decode("ascii")
         self._learn_refresh = learn_refresh
+        self._writing = 0  # registrations that wait for the chart
 
     def application(self) -> Application:
         """What HttpServer runs."""
@@ -113,7 +118,7 @@ class Api:
         address, credential, peer = self._who(request)
         asked = _request_of(await _body(request))
         now = self._clock()
-        registered = await self._registrar.register(address, credential, peer, asked, now)
+        registered = await self._in_time(self._registrar.register(address, credential, peer, asked, now))
         binding = registered.binding
         self._note(binding, peer, claimed=bool(registered.key))
         await self._learn(request)
@@ -123,6 +128,22 @@ class Api:
         if registered.key:
             return JSONResponse({**answer, "key": registered.key}, HTTPStatus.CREATED, _PRIVATE)
         return JSONResponse(answer, headers=_PRIVATE)
+
+    async def _in_time(self, registration: Coroutine[Any, Any, Registration]) -> Registration:
+        """A chart that is slow now must not make terminals wait for an answer that they will not hear any more."""
+        if self._writing >= MAX_WRITING:
+            registration.close()
+            raise ChartUnavailable(f"{MAX_WRITING} registrations wait for the chart; come again later")
+        self._writing += 1
+        try:
+            async with asyncio.timeout(CHART_SECONDS):
+                return await registration
+        except TimeoutError:
+            raise ChartUnavailable(
+                f"the chart did not take the registration within {CHART_SECONDS:g} s; come again later"
+            ) from None
+        finally:
+            self._writing -= 1
 
     async def _learn(self, request: Request) -> None:
         shown = request.headers.get(PROOF_HEADER, "")
@@ -262,14 +283,17 @@ async def _body(request: Request) -> bytes:
 
 
 def _request_of(body: bytes) -> registration.Request:
-    fields = object_of(body, ("port", "lifetime", "endpoint", "proof"), '{"port": 25, "lifetime": "24h"}')
-    port, lifetime, endpoint, proof = (fields.get(name) for name in ("port", "lifetime", "endpoint", "proof"))
+    known = ("port", "lifetime", "endpoint", "proof", "key")
+    fields = object_of(body, known, '{"port": 25, "lifetime": "24h"}')
+    port, lifetime, endpoint, proof, key = (fields.get(name) for name in known)
     if port is not None and (isinstance(port, bool) or not isinstance(port, int) or not 0 < port < 65536):
         raise InvalidValue("port: write a whole number from 1 to 65535")
     if endpoint is not None and not isinstance(endpoint, str):
         raise InvalidValue('endpoint: write an IP address and a port in quotes, as "10.0.0.7:25"')
     if proof is not None and not isinstance(proof, str):
         raise InvalidValue('proof: write "tls:SHA256" or "greeting:NAME"')
+    if key is not None and not (isinstance(key, str) and CLAIM_KEY.match(key)):
+        raise InvalidValue("key: write 32 to 256 random characters of A-Z a-z 0-9 _ -, or leave it out")
     try:
         seconds = None if lifetime is None else min(parse_duration(lifetime), MAX_LIFETIME_SECONDS)
     except InvalidValue as error:
@@ -279,6 +303,7 @@ def _request_of(body: bytes) -> registration.Request:
         None if endpoint is None else Endpoint.parse(endpoint, port or SMTP_PORT),
         None if seconds is None else timedelta(seconds=seconds),
         None if proof is None else Proof.parse(proof),
+        key=key or "",
     )
 
 

@@ -1,8 +1,9 @@
 """HTTP and HTTPS on one port: uvicorn's HTTP/1.1 protocol on our listener, for any ASGI application.
 
 uvicorn parses and runs the application; it installs no signal handlers and owns no socket here. What it lacks is
-ours: TLS told from plain HTTP by its first octet, limits per client, and a time limit for whoever sends his request
-or takes his answer too slowly. An application finds in its scope's state `peer` (an Endpoint) and `tls` (a bool).
+ours: TLS told from plain HTTP by its first octet, limits per client, turns that leave the event loop free for
+others, and a time limit for whoever sends his request or takes his answer too slowly. An application finds in its
+scope's state `peer` (an Endpoint) and `tls` (a bool).
 """
 
 from __future__ import annotations
@@ -23,11 +24,14 @@ from lanpost.errors import InvalidEndpoint
 from lanpost.model.endpoint import Endpoint
 from lanpost.net.listener import Connection, ConnectionLimits, Listen, Listener
 from lanpost.net.tls_transport import FIRST_OCTET, TlsTransport
+from lanpost.net.turns import Turns
 
 HEAD_SECONDS = 15.0  # from the connection, or the last answer, to the end of the next request's header
 ANSWER_SECONDS = 30.0  # for a client to take what we have written, before we write more
 HEAD_OCTETS = 16384  # request line and header
 LIMITS = ConnectionLimits(total=1000, per_client=50)
+BACKLOG = 512  # connections made and not yet taken: as many are taken in one go, and mail waits for that
+MAX_UNREAD = 65536  # octets of a connection that wait for its turn; beyond, its client waits, too
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -50,6 +54,7 @@ class HttpServer:
         self._application = application
         self._tls = tls
         self._state = ServerState()
+        self._turns = Turns()
         self._config = Config(
             self._run,
             http=H11Protocol,
@@ -64,7 +69,7 @@ class HttpServer:
             h11_max_incomplete_event_size=HEAD_OCTETS,
         )
         self._config.load()
-        self._listener = Listener("http", listens, self._connection, limits, refusal=b"")
+        self._listener = Listener("http", listens, self._connection, limits, refusal=b"", backlog=BACKLOG)
 
     @property
     def addresses(self) -> tuple[tuple[str, int], ...]:
@@ -85,12 +90,15 @@ class HttpServer:
         await self._listener.drain(seconds)
 
     def _connection(self, listener: Listener) -> Connection:
-        return _HttpConnection(listener, self._config, self._state, self._tls)
+        return _HttpConnection(listener, self._config, self._state, self._tls, self._turns)
 
     async def _run(self, scope: Message, receive: Receive, send: Send) -> None:
         connection: _HttpConnection = scope["state"].pop("connection")
 
         async def send_in_time(message: Message) -> None:
+            if not connection.is_full:
+                await send(message)  # which waits for nobody
+                return
             async with asyncio.timeout(ANSWER_SECONDS):
                 await send(message)
 
@@ -107,13 +115,17 @@ class HttpServer:
 class _HttpConnection(Connection):
     """Finds out what the client speaks, and passes it on to uvicorn's protocol."""
 
-    __slots__ = ("_config", "_context", "_deadline", "_http", "_requests", "_state", "_tls")
+    __slots__ = ("_config", "_context", "_deadline", "_http", "_requests", "_state", "_tls", "_turns", "_unread")
 
-    def __init__(self, listener: Listener, config: Config, state: ServerState, context: ssl.SSLContext) -> None:
+    def __init__(
+        self, listener: Listener, config: Config, state: ServerState, context: ssl.SSLContext, turns: Turns
+    ) -> None:
         super().__init__(listener)
         self._config = config
         self._state = state
         self._context = context
+        self._turns = turns
+        self._unread = bytearray()  # what came and waits for its turn
         self._http: H11Protocol | None = None
         self._tls: TlsTransport | None = None
         self._deadline: asyncio.TimerHandle | None = None
@@ -123,6 +135,18 @@ class _HttpConnection(Connection):
         self._set_deadline()
 
     def data_received(self, data: bytes) -> None:
+        if not self._unread:
+            self._turns.take(self._read, begins=self._http is None)
+        self._unread += data
+        if len(self._unread) > MAX_UNREAD:
+            self.transport.pause_reading()
+
+    def _read(self) -> None:
+        data, self._unread = bytes(self._unread), bytearray()
+        if self.transport.is_closing():
+            return  # gone while he waited
+        if len(data) > MAX_UNREAD and not (self._http and self._http.flow.read_paused):
+            self.transport.resume_reading()
         if self._http is None and not self._begin(data[0] == FIRST_OCTET):
             self.transport.abort()
             return
@@ -152,12 +176,20 @@ class _HttpConnection(Connection):
         self._clear_deadline()
         if self._http is not None:
             self._http.connection_lost(exc)
+            # They all know each other: thousands of them would lie about until garbage is collected.
+            self._http.app_state.clear()
+            self._http = self._tls = None
 
     def leave(self) -> None:
         if self._http is not None:
             self._http.shutdown()
         else:
             self.transport.close()
+
+    @property
+    def is_full(self) -> bool:
+        """More has been written than the client has taken so far."""
+        return self._http is not None and self._http.flow.write_paused
 
     def request_began(self) -> None:
         """A request's header is complete: from now on the application minds the time."""
@@ -200,6 +232,8 @@ def peer_of(transport: asyncio.BaseTransport) -> Endpoint | None:
     name = transport.get_extra_info("peername")
     if not name:
         return None
+    if len(name) == 2:
+        return Endpoint(*name)  # IPv4, in the kernel's own spelling: nothing to check
     host = name[0].partition("%")[0]
     zone = ""
     try:

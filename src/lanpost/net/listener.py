@@ -11,6 +11,7 @@ import contextlib
 import errno
 import socket
 import ssl
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, cast
@@ -20,6 +21,7 @@ import structlog
 from lanpost.errors import ConfigurationError
 
 BACKLOG = 1024  # connections the kernel keeps for us while we are busy; it cuts this to net.core.somaxconn
+REFUSALS_TOLD_SECONDS = 1.0  # from one line in the log about clients too many to the next
 ABORT_SECONDS = 1.0  # the loop tells of an aborted connection in its next round
 log = structlog.get_logger()
 
@@ -109,6 +111,7 @@ class Listener:
         tls: ssl.SSLContext | None = None,
         share_ports: bool = False,
         claim_ports: bool = False,
+        backlog: int = BACKLOG,
     ) -> None:
         self.name = name
         self.refusal = refusal
@@ -118,12 +121,15 @@ class Listener:
         self._limits = limits or ConnectionLimits()
         self._share_ports = share_ports
         self._claim_ports = claim_ports
+        self._backlog = backlog
         self._servers: list[asyncio.Server] = []
         self._addresses: tuple[tuple[str, int], ...] = ()
         self._connections: set[Connection] = set()
         self._per_client: dict[str, int] = {}
         self._empty = asyncio.Event()
         self._stopping = False
+        self._refused = 0  # not told of yet
+        self._refusal_told = -REFUSALS_TOLD_SECONDS
 
     @property
     def addresses(self) -> tuple[tuple[str, int], ...]:
@@ -151,7 +157,7 @@ class Listener:
             sockets.extend(self._bind(listen, shared=self._share_ports) for listen in self._listens)
             loop = asyncio.get_running_loop()
             for sock in sockets:
-                server = await loop.create_server(lambda: self._serve(self), sock=sock, backlog=BACKLOG)
+                server = await loop.create_server(lambda: self._serve(self), sock=sock, backlog=self._backlog)
                 self._servers.append(server)
         except BaseException:
             self.stop_accepting()
@@ -190,11 +196,27 @@ class Listener:
         host = connection.client_host
         held = self._per_client.get(host, 0)
         if held >= self._limits.per_client or len(self._connections) >= self._limits.total or self._stopping:
-            log.info("too many connections", service=self.name, client=host, held=held, all=len(self._connections))
+            self._tell_refused(host, held)
             return False
         self._per_client[host] = held + 1
         self._connections.add(connection)
         return True
+
+    def _tell_refused(self, host: str, held: int) -> None:
+        """Once a second: a thousand that come again and again must not fill the log."""
+        self._refused += 1
+        now = time.monotonic()
+        if now - self._refusal_told < REFUSALS_TOLD_SECONDS:
+            return
+        log.info(
+            "too many connections",
+            service=self.name,
+            client=host,
+            held=held,
+            all=len(self._connections),
+            refused=self._refused,
+        )
+        self._refused, self._refusal_told = 0, now
 
     def release(self, connection: Connection) -> None:
         """A counted connection is over. For Connection only."""

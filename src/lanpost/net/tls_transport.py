@@ -11,14 +11,15 @@ import ssl
 from typing import Any
 
 FIRST_OCTET = 0x16  # of every TLS connection: a record of type handshake (RFC 8446 §5.1); of no HTTP method
-READ_OCTETS = 65536
+READ_OCTETS = 16384  # what a record holds at most (RFC 8446 §5.1)
 
 
 class TlsTransport(asyncio.Transport):
     """Write the clear text here; give `receive` what the raw transport gets. What is written before the handshake
     is over is dropped: nobody can read it.
 
-    Flow control stays with the raw transport and its protocol. No input raises anything but ssl.SSLError.
+    Flow control stays with the raw transport and its protocol. No input raises anything but ssl.SSLError. What is
+    written goes out in the loop's next round, or with the goodbye: an answer is one segment, not four.
     """
 
     def __init__(self, raw: asyncio.Transport, context: ssl.SSLContext) -> None:
@@ -27,6 +28,7 @@ class TlsTransport(asyncio.Transport):
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
         self._is_up = False
+        self._will_flush = False
 
     def receive(self, data: bytes) -> bytes:
         """The clear text in what came; b"" when it holds none, or the client has said goodbye."""
@@ -42,13 +44,18 @@ class TlsTransport(asyncio.Transport):
         except ssl.SSLWantReadError:
             pass
         finally:
-            self._flush()  # also the alert that says why we close
+            if not clear:  # else session tickets are all there is to send, and they wait for the answer
+                self._flush()  # also the alert that says why we close
         return b"".join(clear)
 
     def write(self, data: bytes | bytearray | memoryview[Any]) -> None:
         if data and self._is_up and not self._raw.is_closing():
             self._tls.write(data)
-            self._flush()
+            if self._outgoing.pending > READ_OCTETS:
+                self._flush()  # that the raw transport can tell when it is full
+            elif not self._will_flush:
+                self._will_flush = True
+                asyncio.get_running_loop().call_soon(self._flush)
 
     def close(self) -> None:
         if self._raw.is_closing():
@@ -88,5 +95,6 @@ class TlsTransport(asyncio.Transport):
         return self._raw.get_extra_info(name, default)
 
     def _flush(self) -> None:
+        self._will_flush = False
         if self._outgoing.pending and not self._raw.is_closing():
             self._raw.write(self._outgoing.read())

@@ -167,6 +167,7 @@ class Accounts(Protocol):
         """Whose machine that is: by hardware address, else by client identifier, else by host name."""
 
     def terminals(self) -> Iterator[Terminal]: ...
+    def terminal_count(self) -> int: ...
     def put_terminal(self, terminal: Terminal) -> None:
         """Durable on return; replaces the terminal of that address. No other may have its machine's names."""
 

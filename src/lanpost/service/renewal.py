@@ -37,10 +37,14 @@ class Renewal:
         half = (86400.0 if lifetime is None else lifetime) / 2
         self.due = now + max(SHORTEST_RENEWAL, half * (1 + JITTER * (2 * jitter - 1)))
 
-    def failed(self, now: float, jitter: float) -> None:
-        """The server was not reached, or could not answer now."""
+    def failed(self, now: float, jitter: float, wanted: float = 0.0) -> None:
+        """The server was not reached, or could not answer now and `wanted` to be left alone for so many seconds.
+
+        Those whom it sent away together come again spread over as long a time, not together.
+        """
         self.failures += 1
-        self.due = now + _pause(FIRST_RETRY, LAST_RETRY, self.failures, jitter)
+        wanted = min(wanted, LAST_RETRY / 2)
+        self.due = now + max(_pause(FIRST_RETRY, LAST_RETRY, self.failures, jitter), wanted * (1 + jitter))
 
     def refused(self, now: float, jitter: float) -> None:
         """The server answered no, and somebody has to do something about it."""

@@ -38,6 +38,7 @@ from lanpost.store.sqlite import (
 WRITE_CACHE = 64 * 2**20  # octets; an import in no order touches the whole tree again and again
 REMOVED_KEPT = 10_000  # removals remembered for those who keep a copy; who comes later begins anew
 REMOVED_TIDIED = 100  # changes from one look at them to the next
+WRITTEN_AT_ONCE = 500  # bindings; within one call to SQLite no other thread of Python is sure to have its turn
 PAGE = 256  # entries read at a time: under a millisecond
 
 SCHEMA = Schema(
@@ -194,7 +195,8 @@ class SqliteChart:
             rows = [(*_values(each), change) for change, each in enumerate(bindings, last + 1)]
             self._counted(len(rows))
             rows.sort(key=itemgetter(0))  # neighbours lie on one page: half the time of an import in no order
-            self._writer.executemany(_BIND, rows)
+            for at in range(0, len(rows), WRITTEN_AT_ONCE):
+                self._writer.executemany(_BIND, rows[at : at + WRITTEN_AT_ONCE])
         return len(rows)
 
     def unbind(self, address: MailAddress, at: Endpoint | None = None) -> bool:

@@ -6,6 +6,7 @@ import asyncio
 import subprocess
 import sys
 import threading
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
@@ -21,7 +22,7 @@ from lanpost.errors import ChartUnavailable, StoreBusy
 from lanpost.model.address import MailAddress
 from lanpost.model.binding import Binding, Entry
 from lanpost.model.endpoint import Endpoint
-from lanpost.store.chart_sqlite import SqliteChart
+from lanpost.store.chart_sqlite import PAGE, SqliteChart
 
 NOW = datetime(2026, 11, 23, 20, 15, tzinfo=UTC)
 
@@ -76,6 +77,41 @@ async def test_writes_that_wait_share_one_transaction(chart: ThreadedChart, stor
     await asyncio.gather(*others)
     assert statements.count("COMMIT") == 2
     assert len(store.changes_since(0)) == 201
+
+
+async def test_callers_and_watchers_of_many_changes_leave_others_their_turn(
+    chart: ThreadedChart, store: SqliteChart
+) -> None:
+    rounds = 0  # of the event loop
+
+    async def count() -> None:
+        nonlocal rounds
+        while True:
+            rounds += 1
+            await asyncio.sleep(0)
+
+    async def bind(number: int) -> int:
+        await chart.bind(bound(f"fax{number}"))
+        return rounds
+
+    async def watch() -> list[int]:
+        told: list[int] = []
+        async for _ in watched:
+            told.append(rounds)
+            if len(told) == 1000:
+                break
+        return told
+
+    watched = chart.watch()
+    watching = asyncio.ensure_future(watch())
+    async with writing(chart, store):
+        others = [asyncio.ensure_future(bind(number)) for number in range(999)]
+        await asyncio.sleep(0)
+        counting = asyncio.ensure_future(count())
+    answered = Counter(await asyncio.gather(*others))
+    assert max(answered.values()) <= threaded_chart.SETTLED_AT_ONCE
+    assert max(Counter(await watching).values()) <= PAGE
+    counting.cancel()
 
 
 async def test_inquiries_go_on_while_a_write_waits(chart: ThreadedChart, store: SqliteChart) -> None:

@@ -70,3 +70,14 @@ def test_success_forgets_the_failures() -> None:
     renewal.registered(0, 100, 0)
     renewal.failed(100, 1)
     assert renewal.due == 101
+
+
+@given(st.integers(1, 8), st.floats(1, 1e9), chance)
+def test_a_server_that_wants_to_be_left_alone_is_and_all_come_again_spread(
+    count: int, wanted: float, jitter: float
+) -> None:
+    renewal = Renewal(failures=count - 1)
+    renewal.failed(0, jitter, wanted)
+    assert min(wanted, LAST_RETRY / 2) <= renewal.due <= LAST_RETRY
+    if wanted >= LAST_RETRY and count == 1:
+        assert renewal.due == pytest.approx(LAST_RETRY / 2 * (1 + jitter))
