@@ -59,8 +59,8 @@ postlog unix-dgram n - n - 1 postlogd
 class PostfixInstance:
     """Made in a new folder, which Postfix's user must be able to enter; started and stopped at will, as root."""
 
-    def __init__(self, folder: Path, listen: str, settings: Mapping[str, str]) -> None:
-        """`listen`: IP:port; `settings`: lines of main.cf."""
+    def __init__(self, folder: Path, listen: str, settings: Mapping[str, str], services: str = "") -> None:
+        """`listen`: IP:port; `settings`: lines of main.cf; `services`: more lines of master.cf."""
         self.folder = folder
         self.conf = folder / "conf"
         for name in ("conf", "queue", "data"):
@@ -68,7 +68,7 @@ class PostfixInstance:
         run(["chown", "postfix", folder / "data"])
         lines = "".join(f"{name} = {value}\n" for name, value in settings.items())
         (self.conf / "main.cf").write_text(MAIN.format(folder=folder) + lines, "ascii")
-        (self.conf / "master.cf").write_text(MASTER.format(listen=listen), "ascii")
+        (self.conf / "master.cf").write_text(MASTER.format(listen=listen) + services, "ascii")
 
     @staticmethod
     def lacks() -> str:

@@ -39,10 +39,18 @@ def run(command: Sequence[str | Path], **options: object) -> str:
     return str(done.stdout)
 
 
+_given: set[int] = set()  # ports
+
+
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """One that nobody listens at, and another each time: the kernel may name one again that nobody took."""
+    while True:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = int(probe.getsockname()[1])
+        if port not in _given:
+            _given.add(port)
+            return port
 
 
 def await_banner(

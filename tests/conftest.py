@@ -7,8 +7,13 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.program import Program
+
+# A busy machine is no fault of the code: nothing here is tested by its time.
+settings.register_profile("lanpost", deadline=None)
+settings.load_profile("lanpost")
 
 FOREIGN = ("peer", "lab")  # marks of tests that need more than Python
 FOLDERS = [Path(__file__).parent / "peers", Path(__file__).parent / "lab"]

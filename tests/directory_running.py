@@ -86,6 +86,7 @@ class Directory:
         suffix: str = "",
         networks: Sequence[str] = ("127.0.0.0/8",),
         clock: Callable[[], datetime] | None = None,
+        delays: LoginDelays | None = None,
     ) -> None:
         self.now = NOW
         self.chart = chart or MemoryChart()
@@ -114,7 +115,7 @@ class Directory:
             local=local,
             synchronisation=SyncProvider(self.tree, local, tell_time) if local else None,
         )
-        self.delays = LoginDelays(first=0.001)
+        self.delays = delays or LoginDelays(first=0.001)
         self.operations = Operations(
             self.tree,
             self.chart,
@@ -188,6 +189,7 @@ def running_directory(
     idle_seconds: float = 600.0,
     limits: ConnectionLimits | None = None,
     networks: Sequence[str] = ("127.0.0.0/8",),
+    delays: LoginDelays | None = None,
     new_loop: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop,
 ) -> Iterator[Running]:
     """A directory over a chart in SQLite, with StartTLS and LDAPS, in a thread of its own."""
@@ -196,7 +198,7 @@ def running_directory(
     authority = Authority.open(folder / "ca", now)
     authority.ssl_context(Names(hosts=["127.0.0.1"]), now)
     chart = ThreadedChart(SqliteChart(folder / "chart.sqlite3"))
-    directory = Directory(chart, rules=rules, networks=networks, clock=lambda: datetime.now(UTC))
+    directory = Directory(chart, rules=rules, networks=networks, clock=lambda: datetime.now(UTC), delays=delays)
     running = Running(directory, authority, chart)
     ready: Future[None] = Future()
     stop: Future[None] = Future()

@@ -14,16 +14,37 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import pytest
 from bench.postfix_instance import PostfixInstance
-from bench.processes import await_banner, stop
+from bench.processes import await_banner, program, stop
 
 PATIENCE = 30.0  # seconds that a server may take to start, or a mail to arrive
 EXIM = Path(os.environ.get("LANPOST_EXIM", Path(__file__).parent.parent / ".make/exim/usr/sbin/exim4"))
+SENDMAIL = Path(os.environ.get("LANPOST_SENDMAIL", Path(__file__).parent.parent / ".make/sendmail/usr"))
+# No DNS, no files of the machine's own.
+SENDMAIL_CONFIGURATION = """\
+include(`{usr}/share/sendmail/cf/m4/cf.m4')
+OSTYPE(`linux')
+define(`confDOMAIN_NAME', `sendmail.office.lan')
+define(`QUEUE_DIR', `{folder}/queue')
+define(`confPID_FILE', `{folder}/pid')
+define(`STATUS_FILE', `{folder}/status')
+define(`ALIAS_FILE', `')
+define(`confCW_FILE', `-o /dev/null')
+define(`confSERVICE_SWITCH_FILE', `{folder}/service.switch')
+define(`confDONT_BLAME_SENDMAIL', `GroupWritableDirPathSafe')
+define(`confDONT_PROBE_INTERFACES', `True')
+DAEMON_OPTIONS(`Name=MTA, Addr={host}, Port={port}')
+{features}
+MAILER(`local')
+MAILER(`smtp')
+{end}
+"""
 EXIM_CONFIGURATION = """\
 exim_path = {exim}
 spool_directory = {folder}/spool
@@ -38,10 +59,15 @@ keep_environment =
 message_size_limit = 50M
 smtp_accept_queue_per_connection = 0
 smtputf8_advertise_hosts = *
-acl_smtp_rcpt = accept
+acl_smtp_rcpt = check_recipient
 acl_smtp_data = accept
+{main}
+begin acl
+check_recipient:
+{acl}
+  accept
 begin routers
-{router}
+{routers}
 begin transports
 maildir:
   driver = appendfile
@@ -55,9 +81,24 @@ relay:
   port = {relay_port}
   allow_localhost
   hosts_try_fastopen =
+remote_smtp:
+  driver = smtp
+  allow_localhost
+  hosts_try_fastopen =
+begin retry
+* * F,1h,1s
 """
 EXIM_DELIVERS = "all:\n  driver = accept\n  transport = maildir\n"
 EXIM_RELAYS = "all:\n  driver = manualroute\n  route_list = * {host}\n  transport = relay\n  self = send\n"
+
+
+@dataclass(frozen=True)
+class EximParts:
+    """What a test adds to Exim's configuration; `routers` are instead of those that keep all mail or relay it."""
+
+    main: str = ""
+    acl: str = ""  # of RCPT
+    routers: str = ""
 
 
 def wait_until(done: Callable[[], bool], what: str, log: Callable[[], str], seconds: float = PATIENCE) -> None:
@@ -123,6 +164,7 @@ class PostfixServer(MailServer):
         port: int,
         relay: tuple[str, int] | None = None,
         settings: Mapping[str, str] | None = None,
+        services: str = "",
     ) -> None:
         super().__init__(folder, host, port, relay)
         if reason := PostfixInstance.lacks():
@@ -145,7 +187,7 @@ class PostfixServer(MailServer):
                 "virtual_gid_maps": "static:65534",
             }
         listen = f"{host}:{port}"
-        self._instance = PostfixInstance(self.folder / "postfix", listen, chosen | dict(settings or {}))
+        self._instance = PostfixInstance(self.folder / "postfix", listen, chosen | dict(settings or {}), services)
 
     def start(self) -> None:
         self._instance.start()
@@ -162,8 +204,16 @@ class PostfixServer(MailServer):
 class EximServer(MailServer):
     """Exim 4: takes mail for any address."""
 
-    def __init__(self, folder: Path, host: str, port: int, relay: tuple[str, int] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        host: str,
+        port: int,
+        relay: tuple[str, int] | None = None,
+        parts: EximParts | None = None,
+    ) -> None:
         super().__init__(folder, host, port, relay)
+        parts = parts or EximParts()
         if not os.access(EXIM, os.X_OK):
             pytest.skip(f"Exim is not at {EXIM}: scripts/install-peers")
         if os.geteuid() != 0:
@@ -185,7 +235,9 @@ class EximServer(MailServer):
                 host=host,
                 port=port,
                 user="Debian-exim",
-                router=EXIM_RELAYS.format(host=relay[0]) if relay else EXIM_DELIVERS,
+                main=parts.main,
+                acl=parts.acl,
+                routers=parts.routers or (EXIM_RELAYS.format(host=relay[0]) if relay else EXIM_DELIVERS),
                 relay_port=relay[1] if relay else 25,
             ),
             "ascii",
@@ -194,7 +246,7 @@ class EximServer(MailServer):
     def start(self) -> None:
         with (self.folder / "output").open("ab") as output:
             self._process = subprocess.Popen(
-                [str(self._exim), "-C", str(self._file), "-bdf", "-q10s"], stdout=output, stderr=output
+                [str(self._exim), "-C", str(self._file), "-bdf", "-q1s"], stdout=output, stderr=output
             )
         await_banner(self.port, PATIENCE, self._process, host=self.host)
 
@@ -204,4 +256,49 @@ class EximServer(MailServer):
 
     def log(self) -> str:
         files = [self.folder / name for name in ("output", "mainlog", "paniclog")]
+        return "".join(file.read_text("utf-8", "replace") for file in files if file.exists())
+
+
+class SendmailServer(MailServer):
+    """sendmail, configured by these lines of m4; it keeps no mail."""
+
+    def __init__(self, folder: Path, host: str, port: int, features: str, end: str) -> None:
+        super().__init__(folder, host, port)
+        if not (SENDMAIL / "libexec/sendmail/sendmail").exists() or not program("m4"):
+            pytest.skip(f"sendmail is not at {SENDMAIL}, or there is no m4: scripts/install-peers")
+        if os.geteuid() != 0:
+            pytest.skip("sendmail starts only as root")
+        if subprocess.run(["unshare", "--uts", "true"], check=False).returncode:
+            pytest.skip("sendmail wants a host name of its own, which nobody gets here")
+        self._process: subprocess.Popen[bytes] | None = None
+        self.folder = Path(tempfile.mkdtemp(prefix="lanpost-sendmail-"))
+        self.folder.chmod(0o755)
+        (self.folder / "queue").mkdir(0o700)
+        (self.folder / "service.switch").write_text("hosts files\naliases files\n", "ascii")
+        macros = SENDMAIL_CONFIGURATION.format(
+            usr=SENDMAIL, folder=self.folder, host=host, port=port, features=features, end=end
+        )
+        made = subprocess.run([program("m4") or "m4"], input=macros, capture_output=True, text=True, check=True)
+        (self.folder / "sendmail.cf").write_text(made.stdout, "ascii")
+
+    def start(self) -> None:
+        daemon = (
+            f"{SENDMAIL}/libexec/sendmail/sendmail -C {self.folder}/sendmail.cf -bD -q1s -X {self.folder}/traffic"
+        )
+        with (self.folder / "output").open("ab") as output:
+            # A host whose name has no domain would keep it waiting for a minute.
+            self._process = subprocess.Popen(
+                ["unshare", "--uts", "sh", "-c", f"hostname sendmail.office.lan && exec {daemon}"],
+                stdout=output,
+                stderr=output,
+            )
+        await_banner(self.port, PATIENCE, self._process, host=self.host)
+
+    def stop(self) -> None:
+        stop(self._process)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def log(self) -> str:
+        """What was said over SMTP, and what waits and why."""
+        files = [self.folder / "output", self.folder / "traffic", *(self.folder / "queue").glob("qf*")]
         return "".join(file.read_text("utf-8", "replace") for file in files if file.exists())

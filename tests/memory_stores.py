@@ -11,6 +11,7 @@ from lanpost.model.account import Terminal, User
 from lanpost.model.address import MailAddress
 from lanpost.model.binding import Binding, Entry
 from lanpost.model.details import NO_DETAILS, Details
+from lanpost.model.device import Device
 from lanpost.model.endpoint import Endpoint
 
 
@@ -39,10 +40,10 @@ class MemoryChart:
             progress(count)
         return count
 
-    async def unbind(self, address: MailAddress) -> bool:
+    async def unbind(self, address: MailAddress, at: Endpoint | None = None) -> bool:
         self._answer()
         entry = self.known.get(address)
-        if entry is None or entry.binding is None:
+        if entry is None or entry.binding is None or at not in (None, entry.binding.endpoint):
             return False
         self.known[address] = Entry(address, None, entry.details)
         return True
@@ -95,9 +96,17 @@ class MemoryAccounts:
     def __init__(self) -> None:
         self.by_terminal: dict[MailAddress, Terminal] = {}
         self.by_user: dict[MailAddress, User] = {}
+        self.former: dict[MailAddress, MailAddress] = {}
 
     def terminal(self, address: MailAddress) -> Terminal | None:
         return self.by_terminal.get(address)
+
+    def terminal_of(self, device: Device) -> Terminal | None:
+        for name in ("mac", "client_id", "hostname"):
+            for terminal in self.by_terminal.values():
+                if getattr(device, name) and getattr(terminal.device, name) == getattr(device, name):
+                    return terminal
+        return None
 
     def terminals(self) -> Iterator[Terminal]:
         return iter(list(self.by_terminal.values()))
@@ -107,6 +116,16 @@ class MemoryAccounts:
 
     def put_terminal(self, terminal: Terminal) -> None:
         self.by_terminal[terminal.address] = terminal
+
+    def rename_terminal(self, address: MailAddress, terminal: Terminal) -> bool:
+        if self.by_terminal.pop(address, None) is None:
+            return False
+        self.by_terminal[terminal.address] = terminal
+        self.former[address] = terminal.address
+        return True
+
+    def renamed(self, address: MailAddress) -> Terminal | None:
+        return self.by_terminal.get(self.former.get(address, address))
 
     def remove_terminal(self, address: MailAddress) -> bool:
         return self.by_terminal.pop(address, None) is not None

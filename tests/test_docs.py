@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections import Counter
 from dataclasses import fields, is_dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,16 @@ import pytest
 from lanpost.app.config import parse
 from lanpost.app.settings import Settings
 from lanpost.cli.main import COMMANDS
+from lanpost.model.address import MailAddress
+from lanpost.model.binding import Entry
+from lanpost.service.directory_tree import CONTROLS, EXTENSIONS, FEATURES, ChartNode, Tree
+from lanpost.wire.ldap_messages import ResultCode
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*(ROOT / "docs").rglob("*.md"), *ROOT.glob("*.md"), *(ROOT / "bench").glob("*.md")])
 ROW = re.compile(r"^\| `([a-z0-9_.]+)` \| `([^`]+)` \| \S", re.MULTILINE)
 SHOWN = dict(ROW.findall((ROOT / "docs" / "configuration.md").read_text("utf-8")))
+PROTOCOLS = (ROOT / "docs" / "protocols.md").read_text("utf-8")
 CITED = re.compile(r"RFC (\d{4})\b")
 STANDARD = re.compile(r"^\| RFC (\d{4}) \| [^|]+ \| (yes|partial|no|used)\b", re.MULTILINE)
 
@@ -79,7 +85,9 @@ def test_links_between_pages_lead_somewhere(page: Path) -> None:
 
 def test_commands_in_the_pages_exist() -> None:
     told = "\n".join(page.read_text("utf-8") for page in PAGES if page.name != "CHANGELOG.md")
-    named = set(re.findall(r"`lanpost ([a-z]+)", told)) | set(re.findall(r"^lanpost ([a-z]+)", told, re.MULTILINE))
+    named = set(re.findall(r"`lanpost ([a-z-]+)", told)) | set(
+        re.findall(r"^lanpost ([a-z-]+)", told, re.MULTILINE)
+    )
     assert named <= set(COMMANDS)
 
 
@@ -117,6 +125,30 @@ def logged_events() -> set[str]:
 @pytest.mark.parametrize("event", sorted(logged_events()))
 def test_every_event_in_the_log_is_told_of(event: str) -> None:
     assert f"`{event}`" in (ROOT / "docs" / "operations.md").read_text("utf-8")
+
+
+def refusals() -> set[str]:
+    """Results that our directory gives, by their names in RFC 4511."""
+    served = ("ldap", "ldap_asked", "ldap_operations", "ldap_searches", "ldap_sync")
+    files = [ROOT / f"src/lanpost/net/{name}.py" for name in served]
+    files += (ROOT / "src/lanpost/service").glob("directory_*.py")
+    used = {each for file in files for each in re.findall(r"ResultCode\.([A-Z_]+)", file.read_text("utf-8"))}
+    return {name for name in used if name not in ("SUCCESS", "COMPARE_TRUE", "COMPARE_FALSE")}
+
+
+@pytest.mark.parametrize("name", sorted(refusals()))
+def test_every_result_of_the_directory_is_told_of(name: str) -> None:
+    first, *others = name.lower().split("_")
+    shown = first + "".join({"rdn": "RDN", "dn": "DN"}.get(word, word.capitalize()) for word in others)
+    assert f"`{shown}` ({ResultCode[name]:d})" in PROTOCOLS
+
+
+def test_what_the_directory_offers_is_told_of() -> None:
+    for number in (*EXTENSIONS, *CONTROLS, *FEATURES):
+        assert f"`{number.decode()}`" in PROTOCOLS
+    node = ChartNode(Tree("office.lan"), Entry(MailAddress.parse("fax1@office.lan")), datetime.now(UTC))
+    for attribute in (*node.user_attributes(), *node.operational_attributes()):
+        assert f"`{attribute}`" in PROTOCOLS
 
 
 def test_every_figure_is_told_of() -> None:

@@ -6,7 +6,7 @@ __version__: str
 
 
 def __getattr__(name: str) -> str:
-    """`__version__`, when it is asked for: what finds it out is as large as the rest of the agent."""
+    """`__version__`, when it is asked for: finding it out takes longer than a DHCP server's whole hook."""
     if name != "__version__":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib.metadata import PackageNotFoundError, version

@@ -25,12 +25,17 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Self
 
 import pytest
 
 import lanpost
+
+if TYPE_CHECKING:
+    from tests.lab.dnsmasq_server import DnsmasqServer
 
 NETWORK = "10.77.0"
 SERVER = f"{NETWORK}.1"
@@ -104,6 +109,20 @@ class Program:
         assert found, f"{self.name} did not say {pattern!r} within {seconds:g} s:\n" + "\n".join(self.lines[-40:])
         return found
 
+    def count(self, pattern: str) -> int:
+        """How many lines the pattern is found in, of all so far."""
+        return sum(1 for line in tuple(self.lines) if re.search(pattern, line))
+
+    def wait_until(self, pattern: str, count: int = 1, seconds: float = PATIENCE) -> None:
+        """Until the pattern is found in so many lines, of all; what `wait_for` goes by is left alone."""
+        with self._changed:
+            self._changed.wait_for(lambda: self.count(pattern) >= count or not self._reader.is_alive(), seconds)
+        found = self.count(pattern)
+        assert found >= count, (
+            f"{self.name} said {pattern!r} {found} times, not {count}, within {seconds:g} s:\n"
+            + "\n".join(self.lines[-40:])
+        )
+
     def write(self, text: str) -> None:
         """Say something to its standard input."""
         assert self.process.stdin
@@ -139,6 +158,8 @@ class Program:
 class Node:
     """A machine on the LAN: a namespace with one interface, a capture of all its packets, and no resolver."""
 
+    renews_when_told = False  # only then, where dnsmasq gives the lease
+
     def __init__(self, lab: Lab, name: str, number: int) -> None:
         self.name = name
         self.folder = lab.folder / name
@@ -166,11 +187,11 @@ class Node:
         """A command on this machine; its standard output."""
         return run("ip", "netns", "exec", self.namespace, *command, check=check)
 
-    def start(self, name: str, *command: str | Path, stdin: bool = False) -> Program:
-        """A program on this machine, stopped at the lab's end."""
+    def start(self, name: str, *command: str | Path, stdin: bool = False, number: int = signal.SIGTERM) -> Program:
+        """A program on this machine, stopped at the lab's end by that signal."""
         command = ("ip", "netns", "exec", self.namespace, *command)
         program = Program(f"{self.name}: {name}", command, stdin=stdin)
-        self._lab.on_exit(program.stop)
+        self._lab.on_exit(lambda: program.stop(number))
         return program
 
     def python(self, name: str, *arguments: str | Path, stdin: bool = False) -> Program:
@@ -189,10 +210,34 @@ class Node:
             assert time.monotonic() < deadline, f"nobody listens at {port}:\n" + "\n".join(program.lines[-40:])
             time.sleep(0.02)
 
+    def wait_for_link_local(self) -> None:
+        """Until the kernel has found that nobody else has its link-local address; DHCPv6 clients need one."""
+        deadline = time.monotonic() + PATIENCE
+        shown = ("-6", "addr", "show", "dev", INTERFACE, "scope", "link")
+        while "fe80:" not in self.run("ip", *shown, "-tentative"):
+            assert time.monotonic() < deadline, self.run("ip", *shown)
+            time.sleep(0.02)
+
     def addresses(self) -> list[str]:
         """IPv4 addresses on the LAN."""
         (link,) = json.loads(run("ip", "-n", self.namespace, "-j", "-4", "addr", "show", "dev", INTERFACE)) or [{}]
         return [item["local"] for item in link.get("addr_info", ())]
+
+    def plug_into(self, bridge: str, interface: str) -> None:
+        """Give it a further interface, on another LAN of the switch's; the bridge is made where it is not there."""
+        lab, port = self._lab, f"{self._port}{interface}"[:15]
+        if bridge not in run("ip", "-n", lab.switch, "-br", "link"):
+            lab.batch(f"-n {lab.switch} link add {bridge} type bridge", f"-n {lab.switch} link set {bridge} up")
+        lab.batch(
+            f"link add {port} netns {lab.switch} type veth peer name {interface} netns {self.namespace}",
+            f"-n {lab.switch} link set {port} master {bridge} up",
+            f"-n {self.namespace} link set {interface} up",
+        )
+
+    def sysctl(self, **values: int) -> None:
+        """Set what the kernel does with IPv6 on the LAN's interface, as accept_ra=1."""
+        for name, value in values.items():
+            self.run("sysctl", "-qw", f"net.ipv6.conf.{INTERFACE}.{name}={value}")
 
     def plug_out(self) -> None:
         """Pull the cable: the interface has no carrier any more."""
@@ -213,26 +258,34 @@ class Terminal(Node):
 
     client: Program
 
-    def start_dhcp(self, kind: str) -> None:
-        """Plugged in and switched on: "udhcpc" or "dhclient", with its own scripts."""
-        if kind == "udhcpc":
-            # One second between its tries instead of three, and after a round of them instead of twenty.
-            self.client = self.start(kind, "udhcpc", "-f", "-i", INTERFACE, "-t", "0", "-T", "1", "-A", "1")
-        else:
-            conf = self.folder / "dhclient.conf"
-            conf.write_text("timeout 30;\nretry 1;\nreboot 2;\ninitial-interval 1;\nbackoff-cutoff 1;\n")
-            files = ("-cf", conf, "-lf", self.folder / "leases", "-pf", self.folder / "pid")
-            self.client = self.start(kind, "dhclient", "-4", "-d", *files, INTERFACE)
+    def start_dhcp(self, kind: str, *, hooked: bool = False, version: int = 4, careful: bool = False) -> None:
+        """Switched on: one of dhcp_clients.KINDS, with its own scripts, and with its hook if that is there."""
+        from tests.lab import dhcp_clients
+
+        self.client = dhcp_clients.start(self, kind, hooked=hooked, version=version, careful=careful)
         self._kind = kind
 
     def wait_for_lease(self, address: str) -> None:
         """Until the client says that it has this very address."""
-        self.client.wait_for(rf"(?:lease of|bound to) {re.escape(address)}[ ,]")
+        self.client.wait_for(rf"(?:lease of|bound to|leased|DHCPv4 address) {re.escape(address)}[ ,/]")
 
     def renew(self) -> None:
-        """Have the client renew now where it can be told to; dhclient does it in a second by itself (T1)."""
+        """Have the client renew now; dhclient cannot be told, and does it in a second or two by itself (T1)."""
+        self._tell_client({"dhcpcd": ("dhcpcd", "-N", INTERFACE), "networkd": ("networkctl", "renew", INTERFACE)})
+
+    def rebind(self) -> None:
+        """Have it ask whoever hears, as at T2: dhcpcd and networkd do not hear dnsmasq's refusal of a renewal."""
+        again = ("networkctl", "reconfigure", INTERFACE)
+        self._tell_client({"dhcpcd": ("dhcpcd", "-n", INTERFACE), "networkd": again})
+
+    def _tell_client(self, commands: Mapping[str, tuple[str, ...]]) -> None:
+        process = self.client.process
         if self._kind == "udhcpc":
-            self.client.process.send_signal(signal.SIGUSR1)
+            process.send_signal(signal.SIGUSR1)
+        elif self._kind in commands:  # its sockets are in a /run of its own
+            children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+            inside = children[0] if self._kind == "networkd" else str(process.pid)  # unshare's child
+            run("nsenter", "-t", inside, "-m", "-n", "-p", *commands[self._kind])
 
 
 class KeaServer:
@@ -247,9 +300,12 @@ class KeaServer:
         self._node = node
         self._folder = folder  # of a short name: a socket's may have 107 octets
         self._socket = self._folder / "control"
+        self.hooks: list[Any] = []  # "hooks-libraries", before `start`
+        self._options: Mapping[int, str] = {}
 
-    def start(self, reservations: Mapping[Node, str]) -> None:
-        """Serve the LAN from now on."""
+    def start(self, reservations: Mapping[Node, str], options: Mapping[int, str] = MappingProxyType({})) -> None:
+        """Serve the LAN from now on. `options` by their codes (69, 70, 95) are sent whether asked for or not."""
+        self._options = options
         file = self._folder / "kea.json"
         file.write_text(json.dumps(self._configuration(reservations)))
         places = (f"KEA_LOCKFILE_DIR={self._folder}", f"KEA_PIDFILE_DIR={self._folder}")
@@ -260,6 +316,18 @@ class KeaServer:
         """Put other reservations in force, at once."""
         answer = self._command("config-set", self._configuration(reservations))
         assert answer["result"] == 0, answer
+
+    def wait_for_leases(self, node: Node, address: str, count: int = 1) -> None:
+        """Until this address was granted to a machine so many times, renewals included."""
+        self._program.wait_until(self._granting(node, address), count)
+
+    def granted(self, node: Node, address: str) -> int:
+        """How many times it was so far."""
+        return self._program.count(self._granting(node, address))
+
+    @staticmethod
+    def _granting(node: Node, address: str) -> str:
+        return rf"DHCP4_LEASE_ALLOC .*{node.mac}.* lease {re.escape(address)} has been allocated"
 
     def _configuration(self, reservations: Mapping[Node, str]) -> dict[str, Any]:
         subnet = {
@@ -279,7 +347,12 @@ class KeaServer:
                 "valid-lifetime": self.LEASE,
                 "renew-timer": self.RENEW,
                 "rebind-timer": self.REBIND,
+                "option-def": [{"name": "ldap-server", "code": 95, "type": "string"}],
+                "option-data": [
+                    {"code": code, "data": data, "always-send": True} for code, data in self._options.items()
+                ],
                 "subnet4": [subnet],
+                "hooks-libraries": self.hooks,
                 "loggers": [
                     {
                         "name": "kea-dhcp4",
@@ -325,6 +398,13 @@ class Lab:
             self._exit.close()
             raise
         return self
+
+    @cached_property
+    def dnsmasq(self) -> DnsmasqServer:
+        """A DHCP server instead of Kea, which refuses at once, and does IPv6 too."""
+        from tests.lab.dnsmasq_server import DnsmasqServer
+
+        return DnsmasqServer(self.server, self.folder / "dnsmasq")
 
     def __exit__(self, *_: object) -> None:
         self._exit.close()

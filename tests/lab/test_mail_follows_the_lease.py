@@ -13,7 +13,8 @@ SMTP_PORT, API_PORT, TERMINAL_PORT = 25, 8025, 25
 SENDING = """
 import smtplib, sys
 with smtplib.SMTP(sys.argv[1], 25, local_hostname="sender", timeout=30) as client:
-    client.sendmail("anna@office.lan", ["fax1@office.lan"], f"Subject: {sys.argv[2]}\\r\\n\\r\\nHello\\r\\n")
+    to = f"{sys.argv[3]}@office.lan"
+    client.sendmail("anna@office.lan", [to], f"Subject: {sys.argv[2]}\\r\\n\\r\\nHello\\r\\n")
 """
 
 
@@ -48,9 +49,17 @@ class Office:
         self.agent: Program = fax.python("agent", "-m", "lanpost", "agent", "--config", config)
         self.agent.wait_for("taking mail")
 
-    def send(self, subject: str) -> None:
+    def enrol(self, terminal: Terminal, name: str) -> Program:
+        """An agent beside other software that takes the mail; it runs."""
+        token = json.loads(self.ask("terminal", "add", name, "--json"))["token"]
+        config = terminal.folder / "lanpost.toml"
+        config.write_text('data = "data"\n[log]\nformat = "text"\n')
+        terminal.lanpost("agent", "enrol", token, "--config", config)
+        return terminal.python("agent", "-m", "lanpost", "agent", "--config", config)
+
+    def send(self, subject: str, to: str = "fax1") -> None:
         """Hand a mail in at the server; it has been answered 250 when this returns."""
-        self.lab.server.run("python3", "-c", SENDING, SERVER, subject)
+        self.lab.server.run("python3", "-c", SENDING, SERVER, subject, to)
 
     def arrives(self, subject: str) -> None:
         """Until the terminal has that mail on its disk, and no other."""
@@ -100,7 +109,10 @@ def test_mail_follows_the_lease_and_no_name_is_asked_for(lab: Lab, client: str) 
 
     assert office.agent.stop() == 0
     assert office.server.stop() == 0
-    assert lab.packets("port 53 or port 5353 or port 5355") == 0
+    assert lab.packets("port 53 or port 5355") == 0
+    assert (
+        lab.packets(f"udp port 5353 and src net 10.77.0.0/24 and not src host {SERVER}") == 0
+    )  # it tells, nobody asks
     for address in ("10.77.0.10", "10.77.0.20"):
         assert office.fax.packets(f"tcp dst port {TERMINAL_PORT} and dst host {address}") > 0
 

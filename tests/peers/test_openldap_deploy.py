@@ -17,6 +17,8 @@ from bench.slapd_instance import DEPLOY, ENVIRONMENT
 from tests.mail_servers import wait_until
 from tests.slapd import Slapd, read_ldif
 
+from lanpost.content.directory_schema import ATTRIBUTE_TYPES, OUR_ARC, object_class
+
 pytestmark = pytest.mark.peer
 DONE = 0
 STRONGER_AUTHENTICATION = 8
@@ -114,8 +116,26 @@ def test_both_notations_of_the_schema_say_the_same() -> None:
         [line.lower() for line in definitions((DEPLOY / name).read_text("utf-8"))]
         for name in ("lanpost.schema", "lanpost-schema.ldif")
     )
-    assert len(one) == 12  # an arc and its two branches, eight attributes, one class
+    assert len(one) == 14  # an arc and its two branches, ten attributes, one class
     assert one == other
+
+
+def test_it_knows_every_attribute_that_our_own_directory_tells() -> None:
+    """A replica in OpenLDAP stands still at the first entry that has another."""
+    text = " ".join(definitions((DEPLOY / "lanpost.schema").read_text("utf-8"))).replace("\n", " ")
+    found = re.findall(
+        r"\( lanpostAttribute:(\d+) NAME '(\w+)' DESC '[^']*' EQUALITY (\w+) .*?SYNTAX (\S+)( SINGLE-VALUE)? \)",
+        text,
+    )
+    assert found == [
+        (kind.oid.rpartition(".")[2], kind.name, kind.rule.equality, kind.syntax, " SINGLE-VALUE" * kind.single)
+        for kind in ATTRIBUTE_TYPES
+        if kind.oid.startswith(OUR_ARC)
+    ]
+    ours = object_class("lanpostTerminal")
+    (may,) = re.findall(r"\( lanpostClass:1 .* MAY \( (.*?) \)", text)
+    assert ours is not None
+    assert sorted(may.split(" $ ")) == sorted(ours.may)
 
 
 def test_the_schema_loads_from_slapd_conf(tmp_path: Path) -> None:

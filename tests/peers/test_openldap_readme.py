@@ -16,6 +16,9 @@ from bench.slapd_instance import DEPLOY, ENVIRONMENT
 from tests.mail_servers import EXIM
 from tests.slapd import Slapd
 
+from lanpost.content.directory_entry import next_hop
+from lanpost.model.endpoint import Endpoint
+
 pytestmark = pytest.mark.peer
 README = (DEPLOY / "README.md").read_text("utf-8")
 
@@ -35,7 +38,7 @@ def directory() -> Iterator[Slapd]:
                 f"dn: cn=lease,{slapd.dn(name)}\nobjectClass: device\nobjectClass: ipHost\n"
                 "objectClass: inetLocalMailRecipient\nobjectClass: lanpostTerminal\nobjectClass: dynamicObject\n"
                 f"cn: lease\nmailLocalAddress: {name}@office.lan\nipHostNumber: {host}\nlanpostPort: {port}\n"
-                f"lanpostNextHop: smtp:[{host}]:{port}\n"
+                f"lanpostNextHop: {next_hop(Endpoint(host, port))}\n"
             )
         slapd.add_terminal("fax3", "secret")
         yield slapd

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import http.client
-import json
-import ssl
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.enrolled import Enrolled
 from tests.program import Program, as_toml
 from tests.terminals import Terminals, subjects
 
@@ -31,52 +28,13 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
         yield running
 
 
-@dataclass(frozen=True)
-class Enrolled:
-    """A terminal as `lanpost terminal add` makes it, with a client of the standard library."""
-
-    program: Program
-    name: str
-    secret: str
-    token: str
-
-    @staticmethod
-    def new(program: Program) -> Enrolled:
-        name = program.new_name()
-        token = program.lanpost_json("terminal", "add", name)
-        return Enrolled(program, name, token["secret"], token["token"])
-
-    @property
-    def address(self) -> str:
-        return f"{self.name}@office.lan"
-
-    def ask(self, method: str, source: str = "127.0.0.1", **body: Any) -> tuple[int, Any]:
-        """One request about its own binding, from an address of its own."""
-        trusted = ssl.create_default_context(cadata=self.program.lanpost("ca", "export"))
-        connection = http.client.HTTPSConnection(
-            "127.0.0.1", self.program.ports["http"], context=trusted, timeout=30, source_address=(source, 0)
-        )
-        try:
-            content = json.dumps(body) if body else None
-            shown = {"Authorization": f"Bearer {self.secret}"}
-            connection.request(method, f"/v1/bindings/{self.address}", content, shown)
-            answer = connection.getresponse()
-            return answer.status, json.loads(answer.read() or b"null")
-        finally:
-            connection.close()
-
-    def register(self, at: tuple[str, int]) -> Any:
-        status, binding = self.ask("PUT", at[0], port=at[1])
-        assert status in (200, 201), binding
-        return binding
-
-    def waiting(self) -> list[dict[str, Any]]:
-        return [
-            each
-            for mail in QueueAccess(self.program.folder / "data").mails()
-            for each in mail["recipients"]
-            if each["address"] == self.address
-        ]
+def waiting(fax: Enrolled) -> list[dict[str, Any]]:
+    return [
+        each
+        for mail in QueueAccess(fax.program.folder / "data").mails()
+        for each in mail["recipients"]
+        if each["address"] == fax.address
+    ]
 
 
 def send(program: Program, to: str, subject: str) -> None:
@@ -89,10 +47,10 @@ def test_mail_is_held_until_the_terminal_registers(program: Program, terminals: 
     assert program.lanpost_json("lookup", fax.name)["outcome"] == "hold"
     for number in range(3):
         send(program, fax.address, f"held {number}")
-    assert [each["state"] for each in fax.waiting()] == ["held"] * 3
+    assert [each["state"] for each in waiting(fax)] == ["held"] * 3
     endpoint = terminals.listen(at)
     fax.register(at)
-    program.wait_until(lambda: len(endpoint.mails) == 3 and not fax.waiting(), "the held mail", SOON)
+    program.wait_until(lambda: len(endpoint.mails) == 3 and not waiting(fax), "the held mail", SOON)
     assert sorted(subjects(endpoint.mails)) == ["held 0", "held 1", "held 2"]
     found = program.lanpost_json("lookup", fax.name)
     assert (found["outcome"], found["endpoint"]) == ("endpoint", f"{at[0]}:{at[1]}")
@@ -119,7 +77,7 @@ def test_a_binding_that_has_run_out_holds_mail_until_it_is_renewed(program: Prog
     assert subjects(endpoint.mails) == ["in time"]
     program.wait_until(lambda: fax_outcome(program, fax) == "hold", "the end of the binding", 10)
     send(program, fax.address, "too late")
-    assert [each["state"] for each in fax.waiting()] == ["held"]
+    assert [each["state"] for each in waiting(fax)] == ["held"]
     fax.register(at)  # the same endpoint as before: a renewal
     program.wait_until(lambda: subjects(endpoint.mails) == ["in time", "too late"], "the held mail", SOON)
 
@@ -132,9 +90,9 @@ def test_a_goodbye_holds_mail(program: Program, terminals: Terminals) -> None:
     fax, at = Enrolled.new(program), program.new_endpoint()
     terminals.listen(at)
     fax.register(at)
-    assert fax.ask("DELETE")[0] == 204
+    fax.say_goodbye()
     send(program, fax.address, "held")
-    assert [each["state"] for each in fax.waiting()] == ["held"]
+    assert [each["state"] for each in waiting(fax)] == ["held"]
 
 
 def test_mail_for_a_dead_address_goes_to_the_one_registered_next(program: Program, terminals: Terminals) -> None:
@@ -142,7 +100,7 @@ def test_mail_for_a_dead_address_goes_to_the_one_registered_next(program: Progra
     fax, old, new = Enrolled.new(program), program.new_endpoint(), program.new_endpoint()
     fax.register(old)
     send(program, fax.address, "deferred")
-    program.wait_until(lambda: [each["state"] for each in fax.waiting()] == ["due"], "the first try's end", SOON)
+    program.wait_until(lambda: [each["state"] for each in waiting(fax)] == ["due"], "the first try's end", SOON)
     endpoint = terminals.listen(new)
     fax.register(new)
     program.wait_until(lambda: subjects(endpoint.mails) == ["deferred"], "the deferred mail", SOON)
@@ -165,7 +123,7 @@ def test_what_another_process_writes_into_the_chart_releases_mail(program: Progr
 def test_mail_for_a_terminal_that_is_removed_is_not_kept_for_ever(program: Program) -> None:
     fax = Enrolled.new(program)
     send(program, fax.address, "held")
-    assert fax.waiting()
+    assert waiting(fax)
     program.lanpost("terminal", "remove", fax.name)
     program.lanpost("queue", "retry")
-    program.wait_until(lambda: not fax.waiting(), "its end", SOON)
+    program.wait_until(lambda: not waiting(fax), "its end", SOON)

@@ -7,6 +7,7 @@ import hashlib
 import json
 import ssl
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -103,15 +104,21 @@ class ScriptedRegistrar:
     async def __aenter__(self) -> Self:
         self._arrived = asyncio.Condition()
         self._held: set[asyncio.StreamWriter] = set()
+        self._serving: set[asyncio.Task[Any]] = set()
         self._server = await asyncio.start_server(self._serve, self.host, self.port, ssl=self.authority.context)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 
     async def __aexit__(self, *_: object) -> None:
         self._server.close()
+        self.let_go()
+        await self._server.wait_closed()
+        await asyncio.gather(*self._serving, return_exceptions=True)
+
+    def let_go(self) -> None:
+        """Hang up on those that were left without an answer."""
         for writer in self._held:
             writer.transport.abort()
-        await self._server.wait_closed()
 
     @property
     def url(self) -> str:
@@ -127,6 +134,10 @@ class ScriptedRegistrar:
         return self.requests
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task
+        self._serving.add(task)
+        task.add_done_callback(self._serving.discard)
         try:
             head = (await reader.readuntil(b"\r\n\r\n")).decode("ascii").split("\r\n")
             method, path, _ = head[0].split(" ")
@@ -152,6 +163,8 @@ class ScriptedRegistrar:
             pass
         if writer not in self._held:
             writer.close()
+            with suppress(OSError):
+                await writer.wait_closed()
 
     def bound(self, request: Request) -> tuple[int, Any]:
         now = datetime.now(UTC)

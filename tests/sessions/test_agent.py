@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
@@ -18,6 +18,7 @@ from lanpost.app import agent_state, enrolment
 from lanpost.app.agent import Agent
 from lanpost.app.agent_state import State, Status
 from lanpost.app.enrolment import Enrolment
+from lanpost.app.setting_values import Listen
 from lanpost.app.settings import Agent as AgentSettings
 from lanpost.app.settings import Settings
 from lanpost.errors import ConfigurationError
@@ -33,7 +34,7 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 class HandWatch:
     """A watch whose changes the test makes."""
 
-    def __init__(self, notify: Callable[[Change], object], servers: Sequence[str]) -> None:
+    def __init__(self, notify: Callable[[Change], object]) -> None:
         self.notify = notify
         self.addresses = frozenset({"10.0.0.7"})
         asyncio.get_running_loop().call_soon(notify, Change.ADDRESSES)
@@ -50,15 +51,15 @@ class Terminal:
     """An agent that runs, and the hands on its network and its configuration."""
 
     def __init__(self, data: Path, **settings: object) -> None:
-        self.settings = Settings(data=data, agent=replace(AgentSettings(port=2525), **settings))  # type: ignore[arg-type]
+        self.settings = Settings(data=data, agent=replace(AgentSettings(port=2525, greeting=""), **settings))  # type: ignore[arg-type]
         self.statuses: asyncio.Queue[Status] = asyncio.Queue()
         self.agent = Agent(self.settings, lambda: self.settings, self._heard)
         self.watch: HandWatch
 
     @asynccontextmanager
     async def running(self, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
-        def watch(notify: Callable[[Change], object], servers: Sequence[str]) -> HandWatch:
-            self.watch = HandWatch(notify, servers)
+        def watch(notify: Callable[[Change], object], *_: object, **__: object) -> HandWatch:
+            self.watch = HandWatch(notify)
             return self.watch
 
         monkeypatch.setattr(agent_module, "open_watch", watch)
@@ -128,6 +129,28 @@ async def test_it_registers_at_each_change_and_link_up_once_things_have_settled(
             here.watch.move("10.0.0.9")
             await server.arrived(4)
         assert len(server.requests) == 4
+
+
+async def test_an_address_that_a_registration_came_from_already_is_no_news(
+    authority: Authority, terminal: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with ScriptedRegistrar(authority) as server:
+        here = terminal(server)
+        async with here.running(monkeypatch):
+            await here.reaches(State.REGISTERED)
+            weighed, weigh = asyncio.Event(), here.agent._is_known_already
+
+            def weighing() -> bool:
+                weighed.set()
+                return weigh()
+
+            monkeypatch.setattr(here.agent, "_is_known_already", weighing)
+            here.watch.move("10.0.0.7", "127.0.0.1")  # told late: the registration was faster
+            async with asyncio.timeout(10):
+                await weighed.wait()
+            assert here.agent._renewal.due > asyncio.get_running_loop().time() + 3600
+            here.watch.notify(Change.LINK_UP)  # this is news
+            await server.arrived(2)
 
 
 async def test_it_renews_at_half_the_lifetime(
@@ -242,3 +265,46 @@ async def test_a_configuration_that_cannot_be_read_leaves_the_former_one_in_forc
             await server.arrived(2)
     assert [request.body for request in server.requests] == [{"port": 2525}] * 2
     assert any("write a port" in record.getMessage() for record in caplog.records)
+
+
+async def test_a_terminal_with_nothing_but_a_name_claims_it_and_then_takes_its_mail(
+    authority: Authority, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    async with ScriptedRegistrar(authority) as server:
+        listen = (Listen("127.0.0.1", 0),)
+        here = Terminal(tmp_path, name="fax1", registrar=(server.url,), receive="inbox", listen=listen)
+        async with here.running(monkeypatch):
+            assert here.agent.status.address == "fax1"
+            claim, again = await server.arrived(2)
+            await here.reaches(State.REGISTERED)
+            assert here.agent.status.address == "fax1@office.lan"
+            assert here.agent.status.found_by == "configuration"
+            assert here.agent.status.pin == authority.pin
+        assert "authorization" not in claim.headers
+        assert again.headers["authorization"] == f"Bearer {claim.body['key']}"
+    assert (tmp_path / "inbox").is_dir()
+
+
+async def test_nobody_enrolled_and_no_name_is_told_at_once(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="lanpost agent --name"):
+        Terminal(tmp_path)
+
+
+async def test_an_agent_whose_terminal_was_renamed_goes_by_the_new_name(
+    authority: Authority, terminal: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    async with ScriptedRegistrar(authority) as server:
+
+        def renamed(request: Request) -> tuple[int, object]:
+            status, fields = server.bound(request)
+            return status, {**fields, "address": "fax9@office.lan"}
+
+        server.answer = renamed
+        here = terminal(server)
+        async with here.running(monkeypatch):
+            await here.reaches(State.REGISTERED)
+            assert str(enrolment.load(tmp_path / "agent").token.address) == "fax9@office.lan"
+            here.watch.move("10.0.0.8")
+            first, second = await server.arrived(2)
+        assert first.path.endswith("/fax1@office.lan")
+        assert second.path.endswith("/fax9@office.lan")

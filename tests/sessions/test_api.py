@@ -19,8 +19,10 @@ from tests.sessions.api_server import ADMINISTRATOR, ApiServer, serving
 
 import lanpost.net.api
 import lanpost.net.http_server
+from lanpost.model.account import Terminal
 from lanpost.model.address import MailAddress
 from lanpost.model.binding import Binding
+from lanpost.model.device import Device
 from lanpost.model.endpoint import Endpoint
 from lanpost.model.token import REGISTRAR_NAME, EnrolmentToken
 from lanpost.net.http_server import peer_of
@@ -187,6 +189,22 @@ async def test_a_stranger_claims_a_free_address_and_gets_its_key_once(tmp_path: 
         assert (await api.ask("PUT", "/v1/bindings/bert")).status == 409
 
 
+async def test_a_claimant_may_choose_its_key_before_it_asks(tmp_path: Path) -> None:
+    async with serving(tmp_path, claim=True) as api:
+        key = "k" * 32
+        claimed = await api.ask("PUT", "/v1/bindings/cam1", {"key": key})
+        assert (claimed.status, claimed.json["key"]) == (201, key)
+        assert (await api.ask("PUT", "/v1/bindings/cam1", {"key": key})).status == 401  # not by the body, later
+        assert (await api.ask("PUT", "/v1/bindings/cam1", secret=key)).status == 200
+
+
+@pytest.mark.parametrize("key", ["k" * 31, "k" * 31 + ".", "k" * 257, "k" * 31 + "\n", 7, ["k" * 32]])
+async def test_a_key_that_others_could_guess_or_that_is_none_is_refused(tmp_path: Path, key: object) -> None:
+    async with serving(tmp_path, claim=True) as api:
+        answer = await api.ask("PUT", "/v1/bindings/cam1", {"key": key})
+        assert (answer.status, "key:" in answer.json["detail"]) == (422, True)
+
+
 async def test_a_chart_that_is_closed_is_503_for_whoever_needs_it(api: ApiServer) -> None:
     await api.chart.close()
     for method, path, secret in [("PUT", "/v1/bindings/fax1", "fax1"), ("GET", "/v1/bindings", ADMINISTRATOR)]:
@@ -215,6 +233,67 @@ async def test_a_bug_is_a_problem_too_and_shows_nothing_of_itself(
     answer = await api.ask("PUT", "/v1/bindings/fax1", secret=api.secrets["fax1"])
     assert (answer.status, answer.headers["content-type"]) == (500, "application/problem+json")
     assert b"secret plan" not in answer.content
+
+
+LEASE: dict[str, Any] = {
+    "event": "bound",
+    "address": "10.0.0.9",
+    "mac": "00-11-22-33-44-55",
+    "lifetime": 3600,
+    "age": 1.5,
+}
+
+
+async def test_a_lease_is_answered_with_the_binding_it_made(api: ApiServer) -> None:
+    dhcp = api.secrets["dhcp"]
+    device = Device.of(mac=LEASE["mac"])
+    scanner = Terminal(MailAddress.parse("scanner@office.lan"), b"", datetime.now(UTC), device=device)
+    api.accounts.put_terminal(scanner)
+    answer = await api.ask("POST", "/v1/leases", LEASE, dhcp)
+    shown = answer.json
+    assert answer.status == 200
+    assert (shown["address"], shown["endpoint"], shown["source"]) == ("scanner@office.lan", "10.0.0.9:25", "dhcp")
+    updated, expires = (datetime.fromisoformat(shown[name]) for name in ("updated", "expires"))
+    assert (expires - updated).total_seconds() == pytest.approx(3600)
+    assert (datetime.now(UTC) - updated).total_seconds() >= 1.5
+    again = await api.ask("POST", "/v1/leases", {**LEASE, "event": "renewed"}, dhcp)
+    assert (again.status, again.content) == (204, b"")
+    stranger = {"event": "bound", "address": "10.0.0.8", "hostname": "guest", "lifetime": 0xFFFFFFFF}
+    assert (await api.ask("POST", "/v1/leases", stranger, ADMINISTRATOR)).status == 204
+    ended = {**LEASE, "event": "expired", "age": 0}
+    assert (await api.ask("POST", "/v1/leases", ended, ADMINISTRATOR)).status == 204
+    entry = await api.chart.look_up(scanner.address)
+    assert entry
+    assert entry.binding is None
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "said"),
+    [
+        ("[]", 400, "JSON object"),
+        ({**LEASE, "event": "stolen"}, 422, "bound, renewed, released"),
+        ({**LEASE, "address": "scanner"}, 422, "IP address"),
+        ({**LEASE, "address": "224.0.0.1"}, 422, "not leased"),
+        ({**LEASE, "address": "fe80::7"}, 422, "not leased"),
+        ({**LEASE, "address": "127.0.0.1"}, 204, ""),  # on this machine itself, where the test is
+        ({**LEASE, "mac": "ff:ff:ff:ff:ff:ff"}, 422, "hardware address"),
+        ({**LEASE, "hostname": "$(reboot)"}, 422, "host name"),
+        ({**LEASE, "client_id": 7}, 422, "client_id: write it in quotes"),
+        ({**LEASE, "lifetime": "1h"}, 422, "lifetime: a number"),
+        ({**LEASE, "age": -1}, 422, "age: a number"),
+        ({**LEASE, "age": True}, 422, "age: a number"),
+        ({**LEASE, "port": 25}, 422, "no such field: port"),
+    ],
+)
+async def test_a_word_about_a_lease_is_read_strictly(api: ApiServer, body: Any, status: int, said: str) -> None:
+    answer = await api.ask("POST", "/v1/leases", body, ADMINISTRATOR)
+    assert answer.status == status
+    assert said in answer.content.decode()
+
+
+async def test_only_who_speaks_for_others_is_heard_about_leases(api: ApiServer) -> None:
+    for secret, status in (("", 401), ("wrong", 401), (api.secrets["fax1"], 403)):
+        assert (await api.ask("POST", "/v1/leases", LEASE, secret)).status == status
 
 
 async def test_what_anybody_may_read(api: ApiServer) -> None:

@@ -162,6 +162,10 @@ def test_watch_prints_changes_as_they_happen_until_interrupted(run: Run, as_json
     while not line:  # it says that it watches a moment before it does
         run("chart", "set", "fax1", "10.0.0.7")
         line = process.stdout.readline()
+    os.set_blocking(process.stdout.fileno(), True)
+    run("chart", "remove", "fax1")
+    while "forgotten" not in (gone := process.stdout.readline()):
+        assert "10.0.0.7" in gone  # set more than once
     process.send_signal(signal.SIGINT)
     assert process.wait(timeout=30) == 0
     process.stdout.close()

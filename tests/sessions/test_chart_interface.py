@@ -32,6 +32,8 @@ from lanpost.model.address import MailAddress
 from lanpost.model.binding import Binding, Entry, Source
 from lanpost.model.details import NO_DETAILS, Details
 from lanpost.model.endpoint import Endpoint
+from lanpost.model.proof import Proof
+from lanpost.service.handover import make_way, settle
 from lanpost.service.ports import Chart
 
 NOW = datetime(2026, 11, 23, 20, 15, 0, 123456, tzinfo=UTC)
@@ -215,7 +217,8 @@ async def test_nobody_has_an_address_that_was_never_named(chart: Chart) -> None:
 @pytest.mark.parametrize("lifetime", [None, timedelta(hours=24), timedelta(microseconds=1)])
 async def test_a_binding_comes_back_as_it_was_put(chart: Chart, source: Source, lifetime: timedelta | None) -> None:
     expires = NOW + lifetime if lifetime else None
-    binding = Binding(named("fax1"), THERE, NOW, expires, source, owner="fax1@office.lan")
+    proof = Proof.of_greeting("fax1.office.lan") if source is Source.AGENT else None
+    binding = Binding(named("fax1"), THERE, NOW, expires, source, "fax1@office.lan", proof)
     await chart.bind(binding)
     assert await chart.look_up(named("fax1")) == Entry(named("fax1"), binding)
 
@@ -293,6 +296,16 @@ async def test_unbinding_keeps_a_known_terminal(chart: Chart) -> None:
     assert await chart.unbind(named("fax1")) is False
     assert await chart.unbind(named("stranger")) is False
     assert await chart.look_up(named("stranger")) is None
+
+
+async def test_unbinding_from_an_endpoint_leaves_who_has_moved_on(chart: Chart) -> None:
+    await chart.bind(bound("fax1", THERE))
+    assert await chart.unbind(named("fax1"), HERE) is False
+    assert await chart.unbind(named("fax1"), Endpoint(THERE.host)) is False  # another port
+    assert await chart.look_up(named("fax1")) == Entry(named("fax1"), bound("fax1", THERE))
+    assert await chart.unbind(named("fax1"), THERE) is True
+    assert await chart.look_up(named("fax1")) == Entry(named("fax1"))
+    assert await chart.unbind(named("stranger"), THERE) is False
 
 
 async def test_adding_makes_known_once_and_takes_nothing_away(chart: Chart) -> None:
@@ -402,6 +415,30 @@ async def test_bindings_are_found_by_their_endpoint(chart: Chart) -> None:
     await chart.bind(bound("a", THERE))
     await chart.unbind(named("b"))
     assert await there("10.0.0.7:25") == []
+
+
+async def test_an_endpoint_that_changed_hands_leads_to_its_new_terminal_only(chart: Chart, other: Chart) -> None:
+    since = datetime.now(UTC).replace(microsecond=0) - timedelta(minutes=5)
+
+    def leased(name: str, minutes: int, source: Source = Source.AGENT) -> Binding:
+        updated = since + timedelta(minutes=minutes)
+        return Binding(named(name), HERE, updated, since + timedelta(days=1), source, named(name).key)
+
+    dropped: list[str] = []
+
+    def note(binding: Binding, _why: str) -> None:
+        dropped.append(binding.address.local)
+
+    await chart.bind(leased("copier", 0, Source.ADMINISTRATOR))
+    await chart.bind(leased("fax1", 1))
+    await make_way(chart, leased("fax2", 2), datetime.now(UTC), note)
+    await chart.bind(leased("fax2", 2))
+    assert dropped == ["fax1"]
+    await other.bind(leased("fax3", 3))  # by somebody who asks no registrar
+    await settle(chart, named("fax3"), datetime.now(UTC), note)
+    assert dropped in (["fax1", "fax2"], ["fax1"])  # a directory of ours sees to it by itself
+    known = {entry.address.local: entry.binding is not None for entry in await all_entries(other)}
+    assert known == {"copier": True, "fax1": False, "fax2": False, "fax3": True}
 
 
 async def test_many_callers_at_once_all_get_their_way(chart: Chart) -> None:

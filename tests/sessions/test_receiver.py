@@ -26,7 +26,7 @@ def settings_in(folder: Path) -> Settings:
 
 @pytest.fixture
 async def service(tmp_path: Path) -> AsyncIterator[ReceivingService]:
-    running = await start_receiver(settings_in(tmp_path), FAX)
+    running = await start_receiver(settings_in(tmp_path), FAX, tmp_path)
     yield running
     await running.stop()
 
@@ -52,11 +52,21 @@ async def test_mail_for_this_terminal_is_in_its_maildir_when_it_is_answered(
     assert found.endswith(b"Subject: page 1\n\n.a line with a dot\n")
 
 
-async def test_mail_for_anybody_else_is_refused(service: ReceivingService, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("address", "reply"),
+    [
+        # It may have this machine's IP address in a chart, or this terminal its name and not know that yet.
+        ("fax2@office.lan", (450, b"4.1.1")),
+        ("fax1@example.net", (550, b"5.1.1")),
+    ],
+)
+async def test_mail_for_anybody_else_is_not_taken(
+    service: ReceivingService, tmp_path: Path, address: str, reply: tuple[int, bytes]
+) -> None:
     with pytest.raises(smtplib.SMTPRecipientsRefused) as refused:
-        await asyncio.to_thread(hand_in, service.ports[0], "fax2@office.lan", b"x\r\n")
-    assert refused.value.recipients["fax2@office.lan"][0] == 550
-    assert refused.value.recipients["fax2@office.lan"][1].startswith(b"5.1.1")
+        await asyncio.to_thread(hand_in, service.ports[0], address, b"x\r\n")
+    code, text = refused.value.recipients[address]
+    assert (code, text[:5]) == reply
     assert list((tmp_path / "mail" / "new").iterdir()) == []
 
 
@@ -70,7 +80,9 @@ async def test_large_mail_arrives_whole(service: ReceivingService, tmp_path: Pat
 
 async def test_without_room_the_sender_is_asked_to_come_again(tmp_path: Path) -> None:
     settings = settings_in(tmp_path)
-    running = await start_receiver(replace(settings, limits=replace(settings.limits, free_disk=1 << 60)), FAX)
+    running = await start_receiver(
+        replace(settings, limits=replace(settings.limits, free_disk=1 << 60)), FAX, tmp_path
+    )
     with pytest.raises(smtplib.SMTPSenderRefused) as refused:
         await asyncio.to_thread(hand_in, running.ports[0], "fax1", b"x\r\n")
     assert refused.value.smtp_code == 452
@@ -81,11 +93,11 @@ async def test_a_port_that_is_taken_is_told_with_the_remedy(service: ReceivingSe
     taken = Listen("127.0.0.1", service.ports[0])
     settings = settings_in(tmp_path / "second")
     with pytest.raises(ConfigurationError, match=r"\[agent\] listen"):
-        await start_receiver(replace(settings, agent=replace(settings.agent, listen=(taken,))), FAX)
+        await start_receiver(replace(settings, agent=replace(settings.agent, listen=(taken,))), FAX, tmp_path)
 
 
 async def test_it_listens_everywhere_when_nothing_is_said(tmp_path: Path) -> None:
     with_port = replace(settings_in(tmp_path).agent, listen=(), port=0)
-    running = await start_receiver(replace(settings_in(tmp_path), agent=with_port), FAX)
+    running = await start_receiver(replace(settings_in(tmp_path), agent=with_port), FAX, tmp_path)
     assert await asyncio.to_thread(hand_in, running.ports[0], "fax1", b"x\r\n") == {}
     await running.stop()

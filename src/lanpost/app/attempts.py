@@ -12,7 +12,7 @@ import structlog
 from lanpost.app.spooled_content import SpooledContent
 from lanpost.content import trace
 from lanpost.content.dots import unstuffed
-from lanpost.errors import ContentAborted, DeliveryError, StoreError
+from lanpost.errors import ContentAborted, DeliveryError, StoreError, WrongMachine
 from lanpost.model.address import MailAddress
 from lanpost.model.delivery import Outcome, Verdict
 from lanpost.model.endpoint import Endpoint
@@ -29,7 +29,7 @@ Destination = Endpoint | MailAddress  # the latter: a mailbox here
 
 @dataclass(frozen=True, slots=True)
 class Attempted:
-    """An outcome for each recipient; `unreachable` where nobody answered at the endpoint at all."""
+    """An outcome for each recipient; `unreachable` where nobody, or another machine, answered at the endpoint."""
 
     outcomes: Sequence[Outcome]
     unreachable: DeliveryError | None = None
@@ -52,7 +52,9 @@ class Attempts:
         except DeliveryError as error:
             assert isinstance(destination, Endpoint)
             outcomes = outcomes_of(error, recipients, destination)
-            return Attempted(outcomes, error if error.status == "4.4.1" else None)
+            return Attempted(
+                outcomes, error if error.status == "4.4.1" or isinstance(error, WrongMachine) else None
+            )
         except (ContentAborted, StoreError, KeyError) as error:
             log.error("content cannot be read", mail=mail.id, why=str(error))
             return Attempted([Outcome.of(each, Reply(451, "4.3.0", str(error))) for each in recipients])

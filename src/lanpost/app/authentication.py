@@ -77,12 +77,18 @@ class Authenticator:
         account = await self.verify(login, password)
         return account if isinstance(account, User) else None
 
-    async def reply(self, login: str, password: str) -> Reply:
-        """The same as SMTP's answer to AUTH; never raises StoreError."""
+    async def reply(
+        self, login: str, password: str, proved: Callable[[User | Terminal], object] = lambda _: None
+    ) -> Reply:
+        """The same as SMTP's answer to AUTH; never raises StoreError. `proved` is told who it is."""
         try:
-            return SUCCEEDED if await self.verify(login, password) else REFUSED
+            account = await self.verify(login, password)
         except StoreError:
             return IMPOSSIBLE
+        if account is None:
+            return REFUSED
+        proved(account)
+        return SUCCEEDED
 
     def close(self) -> None:
         """Finish what is being computed. Idempotent."""

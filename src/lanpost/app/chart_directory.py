@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 import ssl
 from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
 
 import structlog
 
+from lanpost.app.client_certificate import load_client_certificate
 from lanpost.app.secret_files import beside_configuration, read_secret
 from lanpost.app.settings import Settings
 from lanpost.content.directory_entry import OURS, AttributeNames
@@ -24,6 +26,7 @@ from lanpost.wire.ldap_filter_text import parse_filter
 PORTS = {"ldap": 389, "ldaps": 636}
 EXAMPLE = "ldap://192.0.2.5/ou=chart,dc=office,dc=lan"
 MAX_SERVERS = 8
+_ATTRIBUTE = re.compile(r"[A-Za-z][A-Za-z0-9-]*|[0-9]+(\.[0-9]+)+")  # RFC 4512 §1.4
 
 log = structlog.get_logger()
 
@@ -88,6 +91,9 @@ def settings_problem(settings: Settings) -> str:
         DistinguishedName.parse(chart.bind_dn)
     except InvalidName as error:
         return f'chart.bind_dn = "{chart.bind_dn}": {error}'
+    for key in ("address_attribute", "host_attribute", "port_attribute"):
+        if (name := getattr(chart, key)) and not _ATTRIBUTE.fullmatch(name):
+            return f'chart.{key} = "{name}" is no name of an attribute; write it as "mail"'
     if chart.filter:
         try:
             parse_filter(chart.filter.replace("%s", "x"))
@@ -122,7 +128,7 @@ def open_directory(settings: Settings) -> LdapChart:
         chart.port_attribute or OURS.port,
     )
     layout = Layout(places.base, settings.domain, names, chart.filter)
-    return LdapChart(LdapServers(places.addresses, access), layout, replica=chart.replica)
+    return LdapChart(LdapServers(places.addresses, access, layout.probe), layout, replica=chart.replica)
 
 
 def _warn_of_clear_text(settings: Settings, places: Places) -> None:
@@ -148,13 +154,12 @@ def _trusts(settings: Settings) -> tuple[Trust, ...]:
             found = [Trust(ssl.create_default_context())]
             if own.is_file():
                 found[:0] = [Trust(ssl.create_default_context(cafile=own), name) for name in ("", REGISTRAR_NAME)]
-        for trust in found:
-            trust.context.minimum_version = ssl.TLSVersion.TLSv1_2
-            if chart.certificate_file:
-                trust.context.load_cert_chain(beside_configuration(settings, chart.certificate_file))
-    except (OSError, ValueError) as error:
-        key = "ca_file" if chart.ca_file else "certificate_file"
+    except OSError as error:  # ssl.SSLError too
         raise ConfigurationError(
-            f'chart.{key} = "{getattr(chart, key)}": {getattr(error, "strerror", None) or error}; it is a PEM file'
+            f'chart.ca_file = "{chart.ca_file}": {error.strerror or error}; it is a PEM file'
         ) from None
+    for trust in found:
+        trust.context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if chart.certificate_file:
+        load_client_certificate(settings, *(trust.context for trust in found))
     return tuple(found)

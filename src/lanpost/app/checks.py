@@ -47,6 +47,12 @@ def _open_relay(settings: Settings) -> Iterator[str]:
                 f"authentication.networks_without_tls holds {network}: passwords would cross foreign networks "
                 "readable; name the networks of old devices only"
             )
+    for network in settings.ldap.networks_without_delay:
+        if _too_wide(network):
+            yield (
+                f"ldap.networks_without_delay holds {network}: passwords could be guessed quickly from anywhere; "
+                "name the servers that log people in with this directory only"
+            )
     if settings.registrar.policy == "claim":
         for network in settings.registrar.networks:
             if _too_wide(network):

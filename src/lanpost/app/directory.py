@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -13,12 +14,14 @@ import structlog
 
 from lanpost import __version__
 from lanpost.app import readiness
-from lanpost.app.certificates import Certificates
+from lanpost.app.advertisement import Advertisement
+from lanpost.app.certificates import Certificates, utc_now
 from lanpost.app.charts import open_chart
 from lanpost.app.checks import problems
 from lanpost.app.config import load, taken_over
 from lanpost.app.control import CONTROL_SOCKET
 from lanpost.app.directory_face import DirectoryFace
+from lanpost.app.handover_watch import watching_handovers
 from lanpost.app.inquiry import open_mailboxes
 from lanpost.app.logs import configure
 from lanpost.app.registration import ACCOUNTS_FILE, RegistrationService
@@ -59,7 +62,9 @@ class DirectoryServer:
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, self._stop.set)
             loop.add_signal_handler(signal.SIGHUP, self._reload)
-            renewing = loop.create_task(self._certificates.keep_renewed())
+            beside = [loop.create_task(self._certificates.keep_renewed())]
+            if self._settings.discovery.advertise:
+                beside.append(loop.create_task(self._advertisement().run()))
             try:
                 log.info("ready", version=__version__, **self._addresses())
                 ready()
@@ -67,7 +72,9 @@ class DirectoryServer:
                 await self._stop.wait()
             finally:
                 readiness.notify("STOPPING=1")
-                renewing.cancel()
+                for duty in beside:
+                    duty.cancel()
+                await asyncio.gather(*beside, return_exceptions=True)
         log.info("stopped")
 
     async def _open(self, stack: AsyncExitStack) -> None:
@@ -100,6 +107,7 @@ class DirectoryServer:
         stack.push_async_callback(self._face.stop, DRAIN_SECONDS)
         await self._registration.start()
         stack.push_async_callback(self._registration.stop, DRAIN_SECONDS)
+        await stack.enter_async_context(watching_handovers(chart, utc_now))
         control = ControlListener(
             settings.data / CONTROL_SOCKET,
             {"status": self._show_status, "refresh": self._registration.command_refresh},
@@ -118,7 +126,16 @@ class DirectoryServer:
         ]
 
     def _addresses(self) -> dict[str, list[str]]:
-        return shown_addresses({"ldap": self._face.listener.addresses, "http": self._registration.addresses})
+        return shown_addresses(self._listening())
+
+    def _listening(self) -> dict[str, Sequence[tuple[str, int]]]:
+        return {"ldap": self._face.listener.addresses, "http": self._registration.addresses}
+
+    def _advertisement(self) -> Advertisement:
+        hostname = self._settings.hostname or socket.gethostname()
+        certificates = self._certificates
+        pin, moved = certificates.authority.pin, certificates.renew
+        return Advertisement(hostname, self._settings.domain, pin, self._listening(), moved)
 
     def _reload(self) -> None:
         """SIGHUP: the registrar's rules and the log can change while it runs."""

@@ -64,6 +64,7 @@ class DirectoryFace:
             searches,
             clock,
             networks_without_tls=settings.authentication.networks_without_tls,
+            networks_without_delay=settings.ldap.networks_without_delay,
             delays=delays,
         )
         self.registrar = registrar

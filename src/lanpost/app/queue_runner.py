@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Collection, Coroutine, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import structlog
@@ -23,6 +23,7 @@ from lanpost.errors import DeliveryError, StoreError
 from lanpost.model.address import MailAddress
 from lanpost.model.delivery import Outcome, Route, Way
 from lanpost.model.endpoint import Endpoint
+from lanpost.model.envelope import Recipient
 from lanpost.model.queued import QueuedMail
 from lanpost.model.reply import Reply
 from lanpost.service.delivery import Result, outcomes_of, result_of_route, settle
@@ -341,9 +342,7 @@ class QueueRunner:
             job.sending = False
         if attempted.unreachable is not None and isinstance(destination, Endpoint):
             self._start(self._pass_over(destination, attempted.unreachable))
-        registered = {
-            slot.queued.recipient: route.binding.updated.timestamp() for slot, route in members if route.binding
-        }
+        registered = _registered(members)
         final = isinstance(destination, MailAddress)
         return [
             Result(outcome, final=final, registered=registered.get(outcome.recipient))
@@ -356,7 +355,9 @@ class QueueRunner:
             members = self._release(job)
             outcomes = outcomes_of(error, [slot.queued.recipient for slot, _ in members], endpoint)
             if outcomes:
-                await self._settle(job.entry, [Result(outcome) for outcome in outcomes])
+                since = _registered(members)
+                results = [Result(each, registered=since.get(each.recipient)) for each in outcomes]
+                await self._settle(job.entry, results)
 
     # What comes of it.
 
@@ -437,3 +438,8 @@ class QueueRunner:
         await asyncio.sleep(MOVED_GRACE)
         if job.sending and job.task is not None:
             job.task.cancel()
+
+
+def _registered(members: Sequence[tuple[Slot, Route]]) -> Mapping[Recipient, float]:
+    """When each recipient's terminal last said where it is, seconds since the epoch."""
+    return {slot.queued.recipient: route.binding.updated.timestamp() for slot, route in members if route.binding}

@@ -10,6 +10,7 @@ import socket
 from collections.abc import Callable
 from concurrent.futures import Future
 from datetime import UTC, datetime
+from pathlib import Path
 
 import structlog
 
@@ -20,10 +21,12 @@ from lanpost.errors import StoreError, StoreFull
 from lanpost.model import reply as replies
 from lanpost.model.address import MailAddress
 from lanpost.model.envelope import Client, Envelope, Recipient
+from lanpost.model.proof import Proof
 from lanpost.model.reply import Reply
 from lanpost.net.listener import ConnectionLimits, Listener
 from lanpost.net.smtp_in import REFUSAL, SmtpService
 from lanpost.store.maildir_drop import IncomingMail, MaildirDrop
+from lanpost.store.terminal_key import TerminalKey
 from lanpost.wire.smtp_events import SmtpLimits, SmtpTerms
 
 DRAIN_SECONDS = 2.0  # for mail that is arriving when we stop; its sender tries again
@@ -78,11 +81,18 @@ class TerminalMail:
         self._mail: IncomingMail | None = None
 
     async def add_recipient(self, recipient: Recipient) -> Reply:
-        """This terminal's own address, in whatever case."""
-        if recipient.address == self._receiver.address:
+        """This terminal's own address, in whatever case.
+
+        Another one of its domain is put off, not refused for good: this machine may have got that terminal's IP
+        address, or been renamed and not heard of it yet.
+        """
+        own = self._receiver.address
+        if recipient.address == own:
             return replies.RECIPIENT_OK
         log.info("recipient refused", mail=self._id, client=self._client.host, recipient=str(recipient.address))
-        return Reply(550, "5.1.1", f"This is {self._receiver.address}, and nobody else is here")
+        if recipient.address.key.rpartition("@")[2] == own.key.rpartition("@")[2]:
+            return Reply(450, "4.1.1", f"This is {own}, and nobody else is here now")
+        return Reply(550, "5.1.1", f"This is {own}, and nobody else is here")
 
     def start_content(self) -> Reply | None:
         self._mail = self._receiver.drop.receive()
@@ -124,7 +134,8 @@ class TerminalMail:
 class ReceivingService:
     """A receiver that listens."""
 
-    def __init__(self, listener: Listener, drop: MaildirDrop) -> None:
+    def __init__(self, listener: Listener, drop: MaildirDrop, proof: Proof) -> None:
+        self.proof = proof  # by which it is known to be this terminal's
         self._listener = listener
         self._drop = drop
 
@@ -139,11 +150,13 @@ class ReceivingService:
         await asyncio.to_thread(self._drop.close)
 
 
-async def start_receiver(settings: Settings, address: MailAddress) -> ReceivingService:
+async def start_receiver(settings: Settings, address: MailAddress, folder: Path) -> ReceivingService:
     """Take mail for `address` into the Maildir that `[agent] receive` names, relative to `data`.
 
-    Raises ConfigurationError where it cannot be listened, StoreError where the Maildir cannot be made.
+    `folder` holds the terminal's key. Raises ConfigurationError where it cannot be listened, StoreError where
+    Maildir or key cannot be made.
     """
+    key = await asyncio.to_thread(TerminalKey.open, folder)
     drop = await asyncio.to_thread(MaildirDrop, settings.data / settings.agent.receive)
     limits = settings.limits
     hostname = settings.hostname or socket.gethostname()  # never the "fully qualified" one: that would ask DNS
@@ -159,6 +172,7 @@ async def start_receiver(settings: Settings, address: MailAddress) -> ReceivingS
         SmtpService(receiver, terms, limits.command_timeout, limits.mail_timeout),
         ConnectionLimits(limits.connections, limits.connections_per_client),
         refusal=REFUSAL,
+        tls=key.context,
     )
     try:
         await listener.start()
@@ -167,7 +181,7 @@ async def start_receiver(settings: Settings, address: MailAddress) -> ReceivingS
         raise
     at = ", ".join(f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in listener.addresses)
     log.info("taking mail", address=str(address), at=at, folder=str(drop.folder))
-    return ReceivingService(listener, drop)
+    return ReceivingService(listener, drop, key.proof)
 
 
 def _everywhere(port: int) -> tuple[Listen, ...]:

@@ -100,7 +100,10 @@ class Refresher:
             await self._walk()
             return await self._ask(None, await self._window_for_everyone(), "asked for")
         for address in addresses:
-            if await self._chart.look_up(address) is None and self._accounts.terminal(address) is None:
+            accounts = self._accounts
+            if accounts.terminal(address) or accounts.renamed(address):  # it may not have heard of its new name
+                continue
+            if await self._chart.look_up(address) is None:
                 raise LanpostError(f"{address} is no terminal that is known here; `lanpost chart list` shows them")
         return await self._ask(tuple(addresses), window_for(len(addresses)), "asked for")
 

@@ -13,9 +13,11 @@ from lanpost.app.certificates import FOLDER as KEYS_FOLDER
 from lanpost.app.certificates import Certificates, open_authority, utc_now
 from lanpost.app.charts import open_chart
 from lanpost.app.directory_enrolment import DirectoryAccess, let_log_in, lock_out
+from lanpost.app.handover_watch import log_dropped
 from lanpost.app.refresher import Refresher
 from lanpost.app.settings import Settings
 from lanpost.app.token_urls import registrar_urls
+from lanpost.errors import InvalidValue
 from lanpost.model.address import MailAddress
 from lanpost.model.token import EnrolmentToken
 from lanpost.net.api import Api
@@ -24,7 +26,7 @@ from lanpost.service.credentials import sha256_of
 from lanpost.service.metrics import Metrics
 from lanpost.service.ports import Accounts, Chart, Clock, Mailboxes
 from lanpost.service.registrar import Registrar, Rules
-from lanpost.service.terminals import Terminals
+from lanpost.service.terminals import NO_TRAITS, Terminals, Traits
 from lanpost.store.accounts import SqliteAccounts
 from lanpost.store.admin_token import admin_token
 from lanpost.store.refresh_key import RefreshKey
@@ -108,6 +110,7 @@ def registrar_of(settings: Settings, chart: Chart, accounts: Accounts, mailboxes
         rules_of(settings),
         durably=asyncio.to_thread,
         administrator_sha256=sha256_of(admin_token(settings.data)),
+        dropped=log_dropped,
     )
 
 
@@ -137,21 +140,36 @@ async def open_terminals(settings: Settings) -> AsyncIterator[Terminals]:
 
 
 async def enrol(
-    settings: Settings, address: MailAddress, *, speaks_for_others: bool = False, ldap: bool = False
+    settings: Settings,
+    address: MailAddress,
+    *,
+    speaks_for_others: bool = False,
+    ldap: bool = False,
+    traits: Traits = NO_TRAITS,
 ) -> EnrolmentToken:
     """Make a terminal known, with a secret of its own; `ldap`: its token names the directory.
 
     Raises what `Terminals.add`, `registrar_urls` and `DirectoryAccess.of` raise.
     """
+    if traits != NO_TRAITS:  # one with an agent says its port itself
+        expect_port(settings, traits.port)
     issue = _issuer(settings, ldap=ldap)  # first: without a place to name there is no token
     async with open_terminals(settings) as terminals:
         was_known = await terminals.knows(address)
-        secret = await terminals.add(address, utc_now(), speaks_for_others=speaks_for_others)
+        secret = await terminals.add(address, utc_now(), speaks_for_others=speaks_for_others, traits=traits)
         try:
             return await issue(address, secret)
         except BaseException:
             await terminals.undo_add(address, was_known=was_known)
             raise
+
+
+def expect_port(settings: Settings, port: int) -> None:
+    """InvalidValue where no binding may name that port."""
+    allowed = settings.delivery.endpoint_ports
+    if port not in allowed:
+        shown = ", ".join(map(str, allowed))
+        raise InvalidValue(f"port {port} is not to be had: [delivery] endpoint_ports allows {shown}; see --port")
 
 
 async def enrol_anew(settings: Settings, address: MailAddress, *, ldap: bool = False) -> EnrolmentToken:

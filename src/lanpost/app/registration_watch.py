@@ -13,7 +13,8 @@ from lanpost.service.ports import Chart
 
 log = structlog.get_logger()
 
-PAUSES = (1.0, 2.0, 5.0)  # seconds between tries to watch a chart that cannot be asked: mail waits for it
+PAUSES = (0.5, 1.0, 2.0)  # seconds between tries to watch a chart that cannot be asked: mail waits for it
+LASTING = 5.0  # seconds after which a watch that ends was none that failed
 
 
 async def watch_registrations(
@@ -24,13 +25,17 @@ async def watch_registrations(
     `began` is called whenever the watch has begun anew: what registered before must be found by looking.
     """
     failures = 0
+    loop = asyncio.get_running_loop()
     while True:
-        asyncio.get_running_loop().call_soon(began)  # runs once the watch below waits for its first address
+        begun = loop.time()
+        loop.call_soon(began)  # runs once the watch below waits for its first address
         try:
             async for address in chart.watch():
                 failures = 0
                 registered(address)
         except ChartUnavailable as error:
+            if loop.time() - begun > LASTING:
+                failures = 0
             if not failures:  # said once
                 log.warning("chart cannot be watched", why=str(error))
         except Exception:

@@ -17,16 +17,20 @@ import structlog
 
 from lanpost import __version__
 from lanpost.app import readiness
+from lanpost.app.advertisement import Advertisement
 from lanpost.app.authentication import Authenticator
 from lanpost.app.certificates import Certificates
 from lanpost.app.charts import open_chart
 from lanpost.app.checks import problems
 from lanpost.app.config import load, taken_over
 from lanpost.app.control import CONTROL_SOCKET, ControlServer
+from lanpost.app.delivery_record import DeliveryRecord
 from lanpost.app.delivery_reports import DeliveryReports
 from lanpost.app.directory_face import DirectoryFace
 from lanpost.app.growing_content import ContentFolder
+from lanpost.app.handover_watch import watching_handovers
 from lanpost.app.inquiry import now, open_mailboxes, router
+from lanpost.app.login_learning import LoginLearning
 from lanpost.app.logs import configure
 from lanpost.app.queue_access import SPOOL_FOLDER
 from lanpost.app.queue_runner import QueueRules, QueueRunner
@@ -35,12 +39,14 @@ from lanpost.app.registration import ACCOUNTS_FILE, RegistrationService, registr
 from lanpost.app.settings import Settings
 from lanpost.app.spool_adoption import adopt
 from lanpost.app.workers import Workers, report_to_first, worker_count
+from lanpost.app.wrong_machines import WrongMachines
 from lanpost.content.reports import Reporter
 from lanpost.content.trace import mail_ids
 from lanpost.errors import ConfigurationError, LanpostError, StoreBusy
+from lanpost.model.address import MailAddress
 from lanpost.model.envelope import Client
 from lanpost.model.reply import Reply
-from lanpost.net.control import Command
+from lanpost.net.control import Command, ask
 from lanpost.net.endpoint_pool import PoolLimits
 from lanpost.net.listener import ConnectionLimits, Listener
 from lanpost.net.login_delays import LoginDelays
@@ -113,7 +119,10 @@ class Server:
                 beside = [
                     duties.create_task(self._certificates.keep_renewed()),
                     duties.create_task(self._workers.run()),
+                    duties.create_task(self._record.run()),
                 ]
+                if not self._worker and self._settings.discovery.advertise:
+                    beside.append(duties.create_task(self._advertisement().run()))
                 if self._worker:
                     beside.append(duties.create_task(report_to_first(self._figures)))
                 else:
@@ -150,6 +159,9 @@ class Server:
         stack.push_async_callback(self._chart.close)
         self._mailboxes = open_mailboxes(settings)
         stack.callback(self._mailboxes.close)
+        registrar = registrar_of(settings, self._chart, self._accounts, self._mailboxes)
+        self._learning = LoginLearning(registrar, now)
+        stack.push_async_callback(self._learning.close)
         spools = settings.data / SPOOL_FOLDER
         self._spool = await self._open_spool(spools / str(self._worker))
         stack.callback(self._spool.close)
@@ -157,7 +169,11 @@ class Server:
             await asyncio.to_thread(adopt, self._spool, spools, self._count)
         folder = ContentFolder(settings.data / "incoming" / str(self._worker))
         stack.callback(folder.close)
-        self._sender = SmtpSender(self._hostname, _sender_limits(settings))
+        wrong_machines = WrongMachines(self._ask_to_register)
+        stack.push_async_callback(wrong_machines.close)
+        self._record = DeliveryRecord(settings.data, lambda: self._router.rules.smarthost)
+        stack.push_async_callback(self._record.close)
+        self._sender = SmtpSender(self._hostname, _sender_limits(settings), wrong_machines.met, self._record.note)
         stack.push_async_callback(self._sender.close)
         self._router = router(settings, self._chart, self._mailboxes)
         ids = mail_ids(self._worker, now())
@@ -264,6 +280,7 @@ class Server:
             )
             await self._registration.start()
             stack.push_async_callback(self._registration.stop, DRAIN_SECONDS)
+            await stack.enter_async_context(watching_handovers(self._chart, now))
             more["refresh"] = self._registration.command_refresh
         name = f"control-{self._worker}.sock" if self._worker else CONTROL_SOCKET
         control = ControlServer(settings.data / name, self._queue, self.status, more)
@@ -289,8 +306,19 @@ class Server:
             delays=self._login_delays,
         )
 
-    async def _log_in(self, _client: Client, login: str, password: str) -> Reply:
-        return await self._authenticator.reply(login, password)
+    async def _ask_to_register(self, addresses: Sequence[MailAddress]) -> None:
+        """Raises LanpostError where that cannot be done now."""
+        if not self._settings.registrar.refresh:
+            return
+        if self._registration is not None:
+            await self._registration.refresher.refresh(addresses)
+            return
+        named = [str(address) for address in addresses]
+        first = self._settings.data / CONTROL_SOCKET  # only the first process has the registrar
+        await asyncio.to_thread(lambda: list(ask(first, "refresh", addresses=named)))
+
+    async def _log_in(self, client: Client, login: str, password: str) -> Reply:
+        return await self._authenticator.reply(login, password, partial(self._learning.note, client))
 
     def _figures(self) -> dict[str, int]:
         """What this process has done."""
@@ -341,10 +369,18 @@ class Server:
         return {"worker": self._worker} if self._worker else {}
 
     def _addresses(self) -> dict[str, list[str]]:
-        shown = {listener.name: listener.addresses for listener in self._listeners}
+        return shown_addresses(self._listening())
+
+    def _listening(self) -> dict[str, Sequence[tuple[str, int]]]:
+        found: dict[str, Sequence[tuple[str, int]]] = {each.name: each.addresses for each in self._listeners}
         if self._registration is not None:
-            shown["http"] = self._registration.addresses
-        return shown_addresses(shown)
+            found["http"] = self._registration.addresses
+        return found
+
+    def _advertisement(self) -> Advertisement:
+        certificates = self._certificates
+        pin, moved = certificates.authority.pin, certificates.renew
+        return Advertisement(self._hostname, self._settings.domain, pin, self._listening(), moved)
 
     def _reload(self) -> None:
         """SIGHUP: what can change while running does; what cannot is named."""
@@ -360,6 +396,7 @@ class Server:
         configure(taken.log)
         self._router.rules = router(taken, self._chart, self._mailboxes).rules
         self._reception.rules = _reception_rules(taken, self._hostname)
+        self._learning.registrar.use(rules_of(taken))
         if self._registration is not None:
             self._registration.reload(taken)
         if self._directory is not None:

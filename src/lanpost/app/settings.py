@@ -11,6 +11,7 @@ from pathlib import Path
 from lanpost.app import setting_values as read
 from lanpost.app.setting_values import Listen, setting
 from lanpost.model.networks import Network
+from lanpost.store.lease_files import PATTERNS
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,9 @@ class Ldap:
     admin_password_file: str = setting(read.text, "")
     anonymous: str = setting(read.one_of("read", "none"), "read")
     client_ca_file: str = setting(read.text, "")  # whose client certificates log in by EXTERNAL; empty: our own CA
+    networks_without_delay: tuple[Network, ...] = setting(
+        read.networks
+    )  # whose wrong passwords are answered at once
     entries: int = setting(read.count, 100_000)  # of one search
     search_timeout: float = setting(read.duration, "60s")
     idle: float = setting(read.duration, "15m")
@@ -95,6 +99,13 @@ class Registrar:
     refresh_to: tuple[str, ...] = setting(
         read.hosts
     )  # besides our own links: hosts, other links' broadcast addresses
+
+
+@dataclass(frozen=True, slots=True)
+class Discovery:
+    """Being found by terminals that know nothing yet."""
+
+    advertise: bool = setting(read.truth, True)  # tell of ourselves on our links (DNS-SD)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +155,10 @@ class Limits:
 class Agent:
     """The terminal's side."""
 
+    name: str = setting(read.terminal_name, "")  # what to claim where nobody has enrolled this terminal
+    registrar: tuple[str, ...] = setting(read.urls)  # where it is; empty: it is looked for
+    discover: tuple[str, ...] = setting(read.some_of("dhcp", "dns-sd"), "dhcp", "dns-sd")  # how it is looked for
+    lease_files: tuple[str, ...] = setting(read.texts, *PATTERNS)  # of DHCP clients
     port: int = setting(read.port, 25)
     receive: str = setting(read.text, "")
     listen: tuple[Listen, ...] = setting(read.listens)  # with `receive`; empty: every address, at `port`
@@ -151,6 +166,9 @@ class Agent:
     goodbye: bool = setting(read.truth, False)  # unbind at shutdown
     settle: float = setting(read.duration, "20ms")
     refresh_port: int = setting(read.port, 8026)  # UDP, where the registrar's requests are heard
+    greeting: str = setting(read.text, "auto")  # how the software at `port` greets; "auto": ask it; "": not checked
+    watch: str = setting(read.one_of("auto", "hook"), "auto")  # "hook": neither rtnetlink nor polling
+    hook_file: Path = setting(read.plain_file, "/run/lanpost-address-hook")  # what DHCP clients' hooks touch
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +194,7 @@ class Settings:
     ldap: Ldap = field(default_factory=Ldap)
     chart: ChartSettings = field(default_factory=ChartSettings)
     registrar: Registrar = field(default_factory=Registrar)
+    discovery: Discovery = field(default_factory=Discovery)
     delivery: Delivery = field(default_factory=Delivery)
     relay: Relay = field(default_factory=Relay)
     fallback: Fallback = field(default_factory=Fallback)

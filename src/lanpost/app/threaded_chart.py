@@ -11,6 +11,7 @@ import threading
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -25,6 +26,7 @@ MAX_WAITING = 10_000  # writes not yet taken up; one more is refused
 MAX_GROUP = 1_000  # writes that share a transaction
 SETTLED_AT_ONCE = 4  # callers who go on in one round of the event loop: mail has its turn in between
 IMPORT_BATCH = 25_000  # bindings in a transaction of their own: other writes wait up to half a second for one
+ENTRIES_PAGE = 128  # read at a time
 FEED_PAGE = 256  # changes told at a time
 POLL_SECONDS = 0.05  # how late a change made by another process is seen
 READ_PAUSES = (0.001, 0.005, 0.02, 0.1, 0.3, 0.6, 1.0)  # seconds; while another process recovers the file
@@ -89,8 +91,8 @@ class ThreadedChart:
             progress(total)
         return total
 
-    async def unbind(self, address: MailAddress) -> bool:
-        return await self._write(self._store.unbind, address)
+    async def unbind(self, address: MailAddress, at: Endpoint | None = None) -> bool:
+        return await self._write(self._store.unbind, address, at)
 
     async def add(self, address: MailAddress) -> bool:
         return await self._write(self._store.add, address)
@@ -103,10 +105,12 @@ class ThreadedChart:
 
     async def entries(self, after: str = "") -> AsyncIterator[Entry]:
         """All entries by key; what changes meanwhile is told as it is when its turn comes, each once at most."""
-        while page := await self._read(self._store.entries, after):
-            for entry in page:
-                yield entry
+        while page := await self._read(self._store.entries, after, ENTRIES_PAGE):
             after = page[-1].address.key
+            waiting = [*reversed(page)]
+            del page  # a reader may stop for long: nothing is held that he has had
+            while waiting:
+                yield waiting.pop()
             await asyncio.sleep(0)
 
     async def bound_to(self, endpoint: Endpoint) -> Sequence[Binding]:
@@ -147,6 +151,11 @@ class ThreadedChart:
             with suppress(TimeoutError):
                 async with asyncio.timeout(POLL_SECONDS):
                     await changed.wait()
+
+    async def lapsed(
+        self, after: datetime, until: datetime, key: str = "", limit: int = FEED_PAGE
+    ) -> Sequence[Entry]:
+        return await self._read(self._store.lapsed, after, until, key, limit)
 
     async def close(self) -> None:
         """Do what waits, then let go. Idempotent; concurrent calls all wait for the end."""

@@ -1,18 +1,20 @@
-"""`lanpost agent`, `lanpost agent enrol TOKEN`, `lanpost agent status`: the terminal's side."""
+"""`lanpost agent`, `lanpost agent enrol TOKEN`, `status`, `forget`, `install-hook NAME`: the terminal's side."""
 
 from __future__ import annotations
 
 import asyncio
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
+from pathlib import Path
 
 import click
 
-from lanpost.app import agent_logs, agent_state, enrolment
+from lanpost.app import agent_logs, agent_state, dhcp_hooks, enrolment
 from lanpost.app.agent import register_once, run_agent
 from lanpost.app.agent_state import State
 from lanpost.app.config import load
+from lanpost.app.setting_values import terminal_name
 from lanpost.app.settings import Settings
 from lanpost.cli.options import print_json, with_json
 from lanpost.model.token import MAX_TOKEN
@@ -26,14 +28,16 @@ with_config = click.option(
 
 @click.group(invoke_without_command=True)
 @click.option("--once", is_flag=True, help="Register now, print the binding, and end.")
+@click.option("--name", metavar="NAME", default="", help="Find a server and claim NAME there, if not enrolled.")
 @with_json
 @with_config
 @click.pass_context
-def agent(context: click.Context, once: bool, as_json: bool, config: str | None) -> None:
+def agent(context: click.Context, once: bool, name: str, as_json: bool, config: str | None) -> None:
     """Keep this terminal registered: tell the server where it is, at each change of its address."""
     if context.invoked_subcommand:
         return
-    settings = load(config)
+    read_settings = partial(_load_named, config, name)
+    settings = read_settings()
     if once:
         _register_once(settings, as_json)
         return
@@ -43,7 +47,18 @@ def agent(context: click.Context, once: bool, as_json: bool, config: str | None)
         logs.configure(settings.log)
     else:
         agent_logs.configure(settings.log)
-    asyncio.run(run_agent(settings, partial(load, config)))
+    asyncio.run(run_agent(settings, read_settings))
+
+
+def _load_named(config: str | None, name: str) -> Settings:
+    """The settings in force; a name given on the command line comes before the file's."""
+    settings = load(config)
+    if not name:
+        return settings
+    try:
+        return replace(settings, agent=replace(settings.agent, name=terminal_name(name)))
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--name") from None
 
 
 def _register_once(settings: Settings, as_json: bool) -> None:
@@ -83,7 +98,8 @@ def status(context: click.Context, as_json: bool, config: str | None) -> None:
     folder = enrolment.agent_folder(settings.data)
     found = agent_state.read_status(folder)
     if found is None:
-        enrolment.load(folder)  # says it better where that is what is missing
+        if not settings.agent.name:
+            enrolment.load(folder)  # says it better where that is what is missing
         click.echo("the agent never ran here; start it with `lanpost agent`", err=True)
         sys.exit(1)
     if as_json:
@@ -95,6 +111,54 @@ def status(context: click.Context, as_json: bool, config: str | None) -> None:
                 click.echo(f"{name.replace('_', ' '):14}{shown}")
     if found.state is State.STOPPED:
         sys.exit(1)
+
+
+@agent.command()
+@with_config
+@click.pass_context
+def forget(context: click.Context, config: str | None) -> None:
+    """Trust no server any more, and throw the secret away: the next start begins anew."""
+    settings = _settings(context, config)
+    former = enrolment.forget(enrolment.agent_folder(settings.data))
+    if former is None:
+        click.echo("nothing to forget: this terminal is not enrolled")
+        return
+    address = former.token.address
+    click.echo(f"forgot {address}, and the server with the pin {former.token.pin[:16]}...")
+    click.echo(
+        f"next: `lanpost terminal remove {address}` at the server, if that is to give the address away anew; "
+        "then enrol, or start `lanpost agent --name NAME` (an agent that runs is to be started again)"
+    )
+
+
+@agent.command("install-hook")
+@click.argument("name", type=click.Choice(sorted(dhcp_hooks.CLIENTS)))
+@click.option("--remove", is_flag=True, help="Take the hook away again.")
+@click.option("--print", "only_print", is_flag=True, help="Show what would be written where; change nothing.")
+@click.option("--root", metavar="DIR", default="/", help="Install below DIR, as in an image of a system.")
+@with_config
+@click.pass_context
+def install_hook(
+    context: click.Context, name: str, remove: bool, only_print: bool, root: str, config: str | None
+) -> None:
+    """Have the DHCP client NAME tell the agent when an address may have changed."""
+    file = _settings(context, config).agent.hook_file
+    hooks = dhcp_hooks.hooks_for(name, Path(root), file)
+    if only_print:
+        for hook in hooks:
+            click.echo(f"# {hook.path}, mode {hook.mode:04o}\n{hook.text}")
+        return
+    if remove:
+        for hook in hooks:
+            click.echo(f"{hook.path}: {'removed' if dhcp_hooks.remove(hook) else 'was not there'}")
+        return
+    if root == "/":
+        dhcp_hooks.check_place(file)
+    for hook in hooks:
+        dhcp_hooks.install(hook)
+        click.echo(f"{hook.path}: installed")
+    if remark := dhcp_hooks.CLIENTS[name].remark:
+        click.echo(f"next: {remark}")
 
 
 def _settings(context: click.Context, config: str | None) -> Settings:

@@ -132,8 +132,8 @@ def import_(settings: Settings, file: str, form: str | None, skip_bad: bool) -> 
     """Bind what FILE lists ("-": standard input), in place of what the chart says of those addresses.
 
     CSV with a header line `address,endpoint`, JSON, or XML as docs/chart-xml.md tells; all may name updated,
-    expires, source, owner and details for address books too. An entry without an endpoint makes its address known.
-    Doing it again does no harm.
+    expires, source, owner, proof and details for address books too. An entry without an endpoint makes its address
+    known. Doing it again does no harm.
     """
     chosen = chart_files.form_of(file, form)
     with (

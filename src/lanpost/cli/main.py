@@ -16,6 +16,7 @@ COMMANDS = {
     "ca": "lanpost.cli.ca:ca",
     "chart": "lanpost.cli.chart:chart",
     "check": "lanpost.cli.check:check",
+    "dhcp-hook": "lanpost.cli.dhcp_hook:dhcp_hook",
     "directory": "lanpost.cli.directory:directory",
     "demo": "lanpost.cli.demo:demo",
     "lookup": "lanpost.cli.lookup:lookup",

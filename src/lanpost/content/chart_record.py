@@ -12,8 +12,9 @@ from lanpost.model.address import MailAddress
 from lanpost.model.binding import Binding, Entry, Source
 from lanpost.model.details import NO_DETAILS, Details
 from lanpost.model.endpoint import Endpoint
+from lanpost.model.proof import Proof
 
-COLUMNS = ("address", "endpoint", "updated", "expires", "source", "owner")
+COLUMNS = ("address", "endpoint", "updated", "expires", "source", "owner", "proof")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,7 @@ def texts_of(entry: Entry) -> dict[str, str]:
         texts["expires"] = time_text(binding.expires) if binding.expires else ""
         texts["source"] = binding.source.value
         texts["owner"] = binding.owner
+        texts["proof"] = str(binding.proof) if binding.proof else ""
     return texts
 
 
@@ -61,6 +63,7 @@ def entry_of(texts: Mapping[str, str], default_domain: str, now: datetime, detai
     owner = texts.get("owner", "").strip()
     if not owner.isprintable():
         raise InvalidBinding(f"owner is {owner[:40]!r}; write the address of an account, or leave it empty")
+    proof = texts.get("proof", "").strip()
     updated, expires = texts.get("updated"), texts.get("expires")
     binding = Binding(
         address,
@@ -69,6 +72,7 @@ def entry_of(texts: Mapping[str, str], default_domain: str, now: datetime, detai
         time_of("expires", expires) if expires else None,
         _source(texts.get("source", "").strip()),
         owner,
+        Proof.parse(proof) if proof else None,
     )
     return Entry(address, binding, details)
 

@@ -29,6 +29,7 @@ from lanpost.model.address import MailAddress
 from lanpost.model.binding import Binding, Entry, Source
 from lanpost.model.details import DETAIL_NAMES, Details
 from lanpost.model.endpoint import SMTP_PORT, Endpoint
+from lanpost.model.proof import Proof
 
 MAX_DOCUMENT = 64 * 2**20  # octets; some 350,000 bindings
 MAX_ENTRIES = 1_000_000
@@ -38,7 +39,7 @@ _CHILDREN = {"": ("chart",), "chart": ("terminal",), "terminal": ("endpoint", "d
 _ATTRIBUTES = {
     "chart": (),
     "terminal": ("address",),
-    "endpoint": ("host", "port", "zone", "updated", "expires", "source", "owner"),
+    "endpoint": ("host", "port", "zone", "updated", "expires", "source", "owner", "proof"),
     "detail": ("name",),
 }
 _REQUIRED = {"terminal": "address", "endpoint": "host", "detail": "name"}
@@ -326,7 +327,8 @@ class _Handler(ContentHandler):
         updated = _time("updated", texts)
         if updated is None:
             updated = self._since(address.key, endpoint, expires, source, owner)
-        return Binding(address, endpoint, updated, expires, source, owner)
+        proof = Proof.parse(texts["proof"]) if "proof" in texts else None
+        return Binding(address, endpoint, updated, expires, source, owner, proof)
 
     def _since(
         self, key: str, endpoint: Endpoint, expires: datetime | None, source: Source, owner: str

@@ -45,9 +45,10 @@ def _endpoint(binding: Binding) -> str:
         if not binding.owner.isprintable():  # a hand could not write it: the reader refuses it
             raise InvalidValue(f"{binding.address}: XML cannot hold the owner {binding.owner[:40]!r}")
         owner = f' owner="{_escaped(binding.owner)}"'
+    proof = f' proof="{_escaped(str(binding.proof))}"' if binding.proof else ""
     return (
         f'<endpoint host="{endpoint.host}" port="{endpoint.port}"{zone} updated="{time_text(binding.updated)}"'
-        f'{expires} source="{binding.source.value}"{owner}/>'
+        f'{expires} source="{binding.source.value}"{owner}{proof}/>'
     )
 
 

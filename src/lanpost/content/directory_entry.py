@@ -16,6 +16,7 @@ from lanpost.model.address import MailAddress
 from lanpost.model.binding import Binding, Entry, Source
 from lanpost.model.details import DETAIL_NAMES, MAX_VALUES, Details
 from lanpost.model.endpoint import SMTP_PORT, Endpoint
+from lanpost.model.proof import Proof
 
 CLASSES = ("top", "device", "inetLocalMailRecipient", "lanpostTerminal")
 BOUND_CLASS = "ipHost"  # it demands ipHostNumber: an entry has it while it is bound
@@ -29,6 +30,7 @@ LOCATION = (
     "lanpostExpires",
     "lanpostSource",
     "lanpostOwner",
+    "lanpostProof",
 )
 # What of it leads mail somewhere: whoever serves a directory tells it of live bindings only. Those who know leases
 # are told of an expired one where it led, as EXPIRED.
@@ -101,9 +103,8 @@ def detail_attributes(details: Details) -> Attributes:
 def location_of(binding: Binding) -> Attributes:
     """Those of LOCATION that the binding has."""
     endpoint = binding.endpoint
-    host = f"{endpoint.host}%{endpoint.zone}" if endpoint.zone else endpoint.host
     attributes: Attributes = {
-        "ipHostNumber": (host.encode(),),
+        "ipHostNumber": (host_of(endpoint),),
         "mailHost": (endpoint.literal.encode(),),
         "lanpostPort": (b"%d" % endpoint.port,),
         "lanpostNextHop": (next_hop(endpoint).encode(),),
@@ -114,7 +115,16 @@ def location_of(binding: Binding) -> Attributes:
         attributes["lanpostExpires"] = (time_text(binding.expires).encode(),)
     if binding.owner:
         attributes["lanpostOwner"] = (binding.owner.encode(),)
+    if binding.proof:
+        attributes["lanpostProof"] = (str(binding.proof).encode(),)
     return attributes
+
+
+def host_of(endpoint: Endpoint, names: AttributeNames = OURS) -> bytes:
+    """The IP address as that attribute has it: in `mailHost` in brackets, as mail servers want it there."""
+    if names.host.lower() == "mailhost":
+        return endpoint.literal.encode()
+    return (f"{endpoint.host}%{endpoint.zone}" if endpoint.zone else endpoint.host).encode()
 
 
 def next_hop(endpoint: Endpoint) -> str:
@@ -126,13 +136,19 @@ def entries_of(
     attributes: Mapping[str, Sequence[bytes]], default_domain: str, names: AttributeNames = OURS
 ) -> Sequence[Entry]:
     """What one entry of a directory says: an Entry for each mail address that it bears, or none."""
-    endpoint = endpoint_of(attributes, names) or _endpoint(_first(attributes, "lanpostexpiredendpoint"), SMTP_PORT)
-    details = details_of(attributes)
     found: dict[MailAddress, Entry] = {}
     for address in _addresses(attributes, default_domain, names):
-        binding = None if endpoint is None else _binding(address, endpoint, attributes)
-        found.setdefault(address, Entry(address, binding, details))
+        found.setdefault(address, entry_for(address, attributes, names))
     return tuple(found.values())
+
+
+def entry_for(
+    address: MailAddress, attributes: Mapping[str, Sequence[bytes]], names: AttributeNames = OURS
+) -> Entry:
+    """What one entry of a directory says of that address, whether it bears it or not."""
+    endpoint = endpoint_of(attributes, names) or _endpoint(_first(attributes, "lanpostexpiredendpoint"), SMTP_PORT)
+    binding = None if endpoint is None else _binding(address, endpoint, attributes)
+    return Entry(address, binding, details_of(attributes))
 
 
 def merged(entries: Iterable[Entry]) -> dict[MailAddress, Entry]:
@@ -196,7 +212,15 @@ def _binding(address: MailAddress, endpoint: Endpoint, attributes: Mapping[str, 
         updated = expires - _TICK if expires > _LONG_AGO else _LONG_AGO
         expires = max(expires, updated + _TICK)
     source = _SOURCES.get(_first(attributes, "lanpostsource"), Source.LDAP)
-    return Binding(address, endpoint, updated, expires, source, _first(attributes, "lanpostowner"))
+    owner, proof = _first(attributes, "lanpostowner"), _proof(_first(attributes, "lanpostproof"))
+    return Binding(address, endpoint, updated, expires, source, owner, proof)
+
+
+def _proof(text: str) -> Proof | None:
+    try:
+        return Proof.parse(text) if text else None
+    except InvalidValue:
+        return None
 
 
 def _time(attributes: Mapping[str, Sequence[bytes]], name: str) -> datetime | None:

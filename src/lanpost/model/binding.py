@@ -9,7 +9,8 @@ from enum import StrEnum
 from lanpost.errors import InvalidBinding
 from lanpost.model.address import MailAddress
 from lanpost.model.details import NO_DETAILS, Details
-from lanpost.model.endpoint import Endpoint
+from lanpost.model.endpoint import Endpoint, ProvenEndpoint
+from lanpost.model.proof import Proof
 
 
 class Source(StrEnum):
@@ -35,12 +36,20 @@ class Binding:
     expires: datetime | None = None  # aware, UTC; None: set by hand, for good
     source: Source = Source.ADMINISTRATOR
     owner: str = ""  # key of the account that wrote it; "" for an administrator
+    proof: Proof | None = None  # what the machine there shows before it is given mail; None: nothing
 
     def __post_init__(self) -> None:
         if self.updated.tzinfo is None or (self.expires is not None and self.expires.tzinfo is None):
             raise InvalidBinding(f"{self.address}: times need a time zone")
         if self.expires is not None and self.expires <= self.updated:
             raise InvalidBinding(f"{self.address}: expires {self.expires} is not after updated {self.updated}")
+
+    @property
+    def destination(self) -> Endpoint:
+        """The endpoint as mail is sent there: with what it has to prove."""
+        if self.proof is None:
+            return self.endpoint
+        return ProvenEndpoint(self.endpoint.host, self.endpoint.port, self.endpoint.zone, self.proof)
 
     def is_live(self, now: datetime) -> bool:
         """Mail may be sent there at `now`."""

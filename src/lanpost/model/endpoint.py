@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from lanpost.errors import InvalidEndpoint
+from lanpost.model.proof import Proof
 
 SMTP_PORT = 25
 # The commonest form, written as we write it ourselves: a short way past `ipaddress` for a chart of a million. What
@@ -52,6 +53,18 @@ class Endpoint:
     def __str__(self) -> str:
         host = f"{self.host}%{self.zone}" if self.zone else self.host
         return f"[{host}]:{self.port}" if self.is_ipv6 else f"{host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class ProvenEndpoint(Endpoint):
+    """One whose machine has to show who it is before it is given mail; equal only to one with the same proof."""
+
+    proof: Proof | None = None
+
+
+def proof_of(endpoint: Endpoint) -> Proof | None:
+    """What its machine has to show; None: nothing."""
+    return endpoint.proof if isinstance(endpoint, ProvenEndpoint) else None
 
 
 @lru_cache(maxsize=8192)

@@ -10,6 +10,7 @@ import asyncio
 import base64
 import ipaddress
 import json
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from datetime import datetime, timedelta
 from http import HTTPStatus
@@ -27,9 +28,11 @@ from lanpost.model.address import MailAddress
 from lanpost.model.binding import Binding, Entry
 from lanpost.model.duration import parse_duration
 from lanpost.model.endpoint import SMTP_PORT, Endpoint
+from lanpost.model.proof import Proof
 from lanpost.net.api_description import DESCRIPTION
 from lanpost.net.http_server import Application, Message, Receive, Send
 from lanpost.net.problem import HANDLERS, BadRequest, path_of, problem
+from lanpost.net.request_body import lease_of, object_of
 from lanpost.service import metrics as exposition
 from lanpost.service import registrar as registration
 from lanpost.service.credentials import Credential
@@ -44,6 +47,7 @@ MAX_LIFETIME_SECONDS = 10**9  # more would not fit into a date
 CHART_SECONDS = 10.0  # for a binding to be written; the terminal waits for 15 at most
 MAX_WRITING = 500  # registrations that wait for the chart; one more is sent away, to come again
 BATCH_ENTRIES = 500  # of the chart, written at once
+CLAIM_KEY = re.compile(r"[A-Za-z0-9_-]{32,256}\Z")  # that a claimant chose: no word that anybody would guess
 _PRIVATE = {"cache-control": "no-store"}
 _END = {"connection": "close"}  # what is left of the request is not worth reading
 
@@ -87,6 +91,7 @@ class Api:
             Route(binding, self.get, methods=["GET"]),
             Route(binding, self.delete, methods=["DELETE"]),
             Route("/v1/bindings", self.list, methods=["GET"]),
+            Route("/v1/leases", self.lease, methods=["POST"]),
             Route("/v1/ca.pem", self.ca, methods=["GET"]),
             Route("/v1/openapi.json", self.description, methods=["GET"]),
             Route("/healthz", self.health, methods=["GET"]),
@@ -115,16 +120,7 @@ class Api:
         now = self._clock()
         registered = await self._in_time(self._registrar.register(address, credential, peer, asked, now))
         binding = registered.binding
-        log.info(
-            "terminal registered",
-            address=str(binding.address),
-            endpoint=str(binding.endpoint),
-            expires=binding.expires and time_text(binding.expires),
-            source=binding.source.value,
-            client=peer.host,
-            claimed=bool(registered.key),
-        )
-        self._metrics.counter("lanpost_registrations_total", "Bindings made or renewed.").add()
+        self._note(binding, peer, claimed=bool(registered.key))
         await self._learn(request)
         answer = binding_json(binding, now)
         if self._refresh_key:
@@ -180,6 +176,17 @@ class Api:
         first = await anext(entries, None)
         return StreamingResponse(self._listed(first, entries), media_type="application/json", headers=_PRIVATE)
 
+    async def lease(self, request: Request) -> Response:
+        lease, age = lease_of(await _body(request))
+        now, peer = self._clock(), request.state.peer
+        heard = await self._registrar.hear(lease, now - age, _credential(request), peer, now)
+        binding = heard.binding
+        if binding is None:
+            log.debug("lease ignored", lease_event=lease.event.value, host=lease.host, why=heard.why)
+            return Response(status_code=HTTPStatus.NO_CONTENT)
+        self._note(binding, peer)
+        return JSONResponse(binding_json(binding, now), headers=_PRIVATE)
+
     async def ca(self, _request: Request) -> Response:
         return Response(self._ca_pem, media_type="application/x-pem-file")
 
@@ -193,6 +200,10 @@ class Api:
 
     async def exposed_metrics(self, _request: Request) -> Response:
         return Response(self._metrics.text(), headers={"content-type": exposition.CONTENT_TYPE})
+
+    def _note(self, binding: Binding, peer: Endpoint, *, claimed: bool = False) -> None:
+        log_registered(binding, peer.host, claimed=claimed)
+        self._metrics.counter("lanpost_registrations_total", "Bindings made or renewed.").add()
 
     def _who(self, request: Request) -> tuple[MailAddress, Credential | None, Endpoint]:
         address = MailAddress.parse(request.path_params["address"], self._domain)
@@ -211,9 +222,23 @@ class Api:
         yield "".join([*batch, "]}\n"])
 
 
+def log_registered(binding: Binding, client: str, *, claimed: bool = False) -> None:
+    """The event that tells of a binding made or renewed."""
+    log.info(
+        "terminal registered",
+        address=str(binding.address),
+        endpoint=str(binding.endpoint),
+        expires=binding.expires and time_text(binding.expires),
+        source=binding.source.value,
+        client=client,
+        claimed=claimed,
+    )
+
+
 def binding_json(binding: Binding, now: datetime) -> dict[str, Any]:
     """A binding as the API shows it."""
-    return {
+    shown = {"proof": str(binding.proof)} if binding.proof else {}
+    return shown | {
         "address": str(binding.address),
         "endpoint": str(binding.endpoint),
         "updated": time_text(binding.updated),
@@ -258,22 +283,17 @@ async def _body(request: Request) -> bytes:
 
 
 def _request_of(body: bytes) -> registration.Request:
-    try:
-        fields: Any = json.loads(body) if body.strip() else {}
-    except (ValueError, RecursionError):
-        fields = None
-    if not isinstance(fields, dict):
-        raise BadRequest(
-            HTTPStatus.BAD_REQUEST, 'the body must be a JSON object, as {"port": 25, "lifetime": "24h"}'
-        )
-    if unknown := set(fields) - {"port", "lifetime", "endpoint"}:
-        named = ", ".join(sorted(unknown))[:80]
-        raise InvalidValue(f"no such field: {named}; there are port, lifetime and endpoint")
-    port, lifetime, endpoint = (fields.get(name) for name in ("port", "lifetime", "endpoint"))
+    known = ("port", "lifetime", "endpoint", "proof", "key")
+    fields = object_of(body, known, '{"port": 25, "lifetime": "24h"}')
+    port, lifetime, endpoint, proof, key = (fields.get(name) for name in known)
     if port is not None and (isinstance(port, bool) or not isinstance(port, int) or not 0 < port < 65536):
         raise InvalidValue("port: write a whole number from 1 to 65535")
     if endpoint is not None and not isinstance(endpoint, str):
         raise InvalidValue('endpoint: write an IP address and a port in quotes, as "10.0.0.7:25"')
+    if proof is not None and not isinstance(proof, str):
+        raise InvalidValue('proof: write "tls:SHA256" or "greeting:NAME"')
+    if key is not None and not (isinstance(key, str) and CLAIM_KEY.match(key)):
+        raise InvalidValue("key: write 32 to 256 random characters of A-Z a-z 0-9 _ -, or leave it out")
     try:
         seconds = None if lifetime is None else min(parse_duration(lifetime), MAX_LIFETIME_SECONDS)
     except InvalidValue as error:
@@ -282,6 +302,8 @@ def _request_of(body: bytes) -> registration.Request:
         port,
         None if endpoint is None else Endpoint.parse(endpoint, port or SMTP_PORT),
         None if seconds is None else timedelta(seconds=seconds),
+        None if proof is None else Proof.parse(proof),
+        key=key or "",
     )
 
 

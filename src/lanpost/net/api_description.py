@@ -75,6 +75,34 @@ DESCRIPTION: dict[str, Any] = {
                 },
             }
         },
+        "/v1/leases": {
+            "post": {
+                "operationId": "tellLease",
+                "summary": "A DHCP server says what became of an address",
+                "description": (
+                    "For accounts that speak for others, and administrators. The terminal is found by hardware "
+                    "address, else by client identifier, else by host name; of machines that are no terminals "
+                    "nothing is kept. A binding made by hand or by the terminal itself is not moved; one to an "
+                    "address that another machine has now, or that was taken back, is dropped."
+                ),
+                "security": _SECRET,
+                "requestBody": {
+                    "required": True,
+                    "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Lease"}}},
+                },
+                "responses": {
+                    "200": _json("The binding that was made or renewed.", _BINDING),
+                    "204": {"description": "Heard; no binding was made of it."},
+                    **_problems(
+                        s400="The body is not a JSON object.",
+                        s401=_REFUSALS["s401"],
+                        s403="The secret is of an account that speaks for itself only.",
+                        s422="A field that is wrong; `detail` names it.",
+                        s429=_REFUSALS["s429"],
+                    ),
+                },
+            }
+        },
         "/v1/bindings/{address}": {
             "parameters": [_ADDRESS],
             "put": {
@@ -190,6 +218,46 @@ DESCRIPTION: dict[str, Any] = {
                         "examples": ["10.0.0.7:25", "[2001:db8::7]:25"],
                         "description": "IP address and port; its port counts, not `port`, where it names one.",
                     },
+                    "key": {
+                        "type": "string",
+                        "pattern": "^[A-Za-z0-9_-]{32,256}$",
+                        "description": (
+                            "For a claim: random, chosen by the claimant and kept before it asks, so that a lost "
+                            "answer costs nothing. Left out, the server makes one."
+                        ),
+                    },
+                    "proof": {
+                        "type": "string",
+                        "examples": ["tls:" + 64 * "0", "greeting:fax1.office.lan"],
+                        "description": (
+                            "What whoever answers there shows before it is given mail: behind STARTTLS the "
+                            "certificate with this SHA-256 (DER), or this name in its greeting."
+                        ),
+                    },
+                },
+            },
+            "Lease": {
+                "type": "object",
+                "required": ["event", "address"],
+                "properties": {
+                    "event": {"enum": ["bound", "renewed", "released", "expired", "declined"]},
+                    "address": {"type": "string", "examples": ["10.0.0.7", "2001:db8::7"]},
+                    "mac": {"type": "string", "examples": ["00:11:22:33:44:55"]},
+                    "client_id": {
+                        "type": "string",
+                        "examples": ["01001122334455"],
+                        "description": "Hexadecimal: DHCPv4's option 61, DHCPv6's DUID.",
+                    },
+                    "hostname": {"type": "string", "description": "Its first label counts."},
+                    "lifetime": {
+                        "type": "number",
+                        "description": "Seconds of the lease; none, or 4294967295: it has no end.",
+                    },
+                    "age": {
+                        "type": "number",
+                        "default": 0,
+                        "description": "Seconds since it happened; what is known to be newer stands.",
+                    },
                 },
             },
             "Binding": {
@@ -206,6 +274,12 @@ DESCRIPTION: dict[str, Any] = {
                     },
                     "source": {"enum": ["agent", "administrator", "dhcp", "smtp", "ldap"]},
                     "live": {"type": "boolean", "description": "Not expired: mail is sent there."},
+                    "proof": {"type": "string", "description": "As registered; not there where nothing was."},
+                    "refresh_key": {
+                        "type": "string",
+                        "contentEncoding": "base64",
+                        "description": "Ed25519 public key of the server's refresh requests; in answers to PUT.",
+                    },
                 },
             },
             "Entry": {

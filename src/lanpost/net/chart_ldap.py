@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import TypeVar
 
-from lanpost.content.directory_entry import OURS, AttributeNames, entries_of, merged
+from lanpost.content.directory_entry import OURS, AttributeNames, entries_of, entry_for, host_of, merged
 from lanpost.errors import ChartUnavailable, DirectoryRefused
 from lanpost.model.address import MailAddress
 from lanpost.model.binding import Binding, Entry
@@ -31,22 +31,6 @@ from lanpost.wire.ldap_messages import Control, ResultCode, Scope, SearchEntry, 
 PAGE = 500  # entries; what OpenLDAP gives anybody at a time
 AT_ONCE = 64  # bindings of an import that are written at a time
 FEW = 50  # entries that one address may have
-ATTRIBUTES = (
-    "objectClass",
-    "lanpostKey",
-    "lanpostAddress",
-    "mailLocalAddress",
-    "ipHostNumber",
-    "mailHost",
-    "lanpostPort",
-    "lanpostUpdated",
-    "lanpostExpires",
-    "lanpostSource",
-    "lanpostOwner",
-    "lanpostExpiredEndpoint",
-    "modifyTimestamp",
-    *DETAIL_NAMES,
-)
 # What a mail's way needs of an entry of ours: less to find, to send and to read.
 LOCATING = (
     "lanpostAddress",
@@ -58,9 +42,11 @@ LOCATING = (
     "lanpostExpires",
     "lanpostSource",
     "lanpostOwner",
+    "lanpostProof",
     "lanpostExpiredEndpoint",
     "modifyTimestamp",
 )
+ATTRIBUTES = ("objectClass", "lanpostKey", *LOCATING, *DETAIL_NAMES)
 _REMEDIES: Mapping[int, str] = {
     ResultCode.NO_SUCH_OBJECT: "the base in chart.url is not there",
     ResultCode.INSUFFICIENT_ACCESS_RIGHTS: "chart.bind_dn may not do that",
@@ -68,6 +54,11 @@ _REMEDIES: Mapping[int, str] = {
     ResultCode.REFERRAL: "name the server that it refers to in chart.url",
     ResultCode.CONFIDENTIALITY_REQUIRED: "use ldaps://, or chart.start_tls = true",
 }
+_NOT_PROVED = (
+    ResultCode.INVALID_CREDENTIALS,
+    ResultCode.INAPPROPRIATE_AUTHENTICATION,
+    ResultCode.AUTH_METHOD_NOT_SUPPORTED,
+)
 T = TypeVar("T")
 
 
@@ -106,6 +97,12 @@ class Layout:
         # Written in more than one way, or beyond what mailLocalAddress can hold.
         return Or((Equals("lanpostKey", address.key.encode()), by_address))
 
+    @property
+    def probe(self) -> SearchRequest:
+        """An inquiry like any other, for an address that every domain has (RFC 5321 §4.5.1)."""
+        searched = self.finding(MailAddress.parse("postmaster", self.domain))
+        return SearchRequest(self.base, Scope.SUBTREE, searched, ("1.1",), size_limit=FEW)
+
     def all(self) -> Filter:
         """What all of the chart's entries match."""
         if self.is_ours:
@@ -115,6 +112,16 @@ class Layout:
     def read(self, entry: SearchEntry) -> Sequence[Entry]:
         """What one entry of the directory says."""
         return entries_of(lowered(entry), self.domain, self.names)
+
+    def read_for(self, address: MailAddress, entries: Sequence[SearchEntry]) -> Entry | None:
+        """What those say of the address which were found by it.
+
+        A filter of the directory's own may find it by attributes that we do not read: what it finds is meant.
+        """
+        found = merged(each for entry in entries for each in self.read(entry)).get(address)
+        if found is None and self.filter:
+            found = merged(entry_for(address, lowered(entry), self.names) for entry in entries).get(address)
+        return found
 
 
 class LdapChart:
@@ -129,6 +136,7 @@ class LdapChart:
         self._replica = replica
         self._closed = False
         self._follower = Follower(servers, layout.base, layout.all(), self._attributes, layout.read, keep=replica)
+        servers.recovered = self._follower.missed
         self._writer = LdapChartWriter(servers, layout.base, layout.domain, self._raw, names=layout.names)
 
     async def look_up(self, address: MailAddress, *, whole: bool = True) -> Entry | None:
@@ -147,10 +155,7 @@ class LdapChart:
             return known
 
     async def _look_up(self, address: MailAddress, attributes: tuple[str, ...]) -> Entry | None:
-        entries = await self._raw(address, attributes)
-        if not entries:
-            return None
-        return merged(each for entry in entries for each in self._layout.read(entry)).get(address)
+        return self._layout.read_for(address, await self._raw(address, attributes))
 
     async def bind(self, binding: Binding) -> None:
         await self._writer.bind(binding)
@@ -164,13 +169,24 @@ class LdapChart:
         total = 0
         while batch := await asyncio.to_thread(lambda: list(islice(source, AT_ONCE))):
             # Of an address named twice the last word counts.
-            await asyncio.gather(*map(self.bind, {each.address: each for each in batch}.values()))
+            ends = await asyncio.gather(
+                *map(self.bind, {each.address: each for each in batch}.values()), return_exceptions=True
+            )
+            # Once all of them are over: nothing is written behind the back of whoever is told.
+            if failures := [end for end in ends if isinstance(end, BaseException)]:
+                raise failures[0]
             total += len(batch)
             progress(total)
         self._expect_open()
         return total
 
-    async def unbind(self, address: MailAddress) -> bool:
+    async def unbind(self, address: MailAddress, at: Endpoint | None = None) -> bool:
+        if at is not None:
+            # Two operations: LDAP deletes an entry whatever stands in it. What binds itself in between is gone, and
+            # is back when it renews.
+            found = await self._look_up(address, self._locating)
+            if found is None or found.binding is None or found.binding.endpoint != at:
+                return False
         return await self._writer.unbind(address)
 
     async def add(self, address: MailAddress) -> bool:
@@ -194,8 +210,7 @@ class LdapChart:
                 yield entry
 
     async def bound_to(self, endpoint: Endpoint) -> Sequence[Binding]:
-        host = f"{endpoint.host}%{endpoint.zone}" if endpoint.zone else endpoint.host
-        searched: Filter = Equals(self._layout.names.host, host.encode())
+        searched: Filter = Equals(self._layout.names.host, host_of(endpoint, self._layout.names))
         if self._layout.is_ours:
             expired = Equals("lanpostExpiredEndpoint", str(endpoint).encode())
             searched = Or((searched, Equals("mailHost", endpoint.literal.encode()), expired))
@@ -213,7 +228,7 @@ class LdapChart:
     async def close(self) -> None:
         self._closed = True
         await self._follower.close()
-        self._servers.close()
+        await self._servers.close()
 
     def _expect_open(self) -> None:
         if self._closed:
@@ -261,9 +276,10 @@ class LdapChart:
         try:
             return await self._servers.ask(operation)
         except DirectoryRefused as error:
-            raise ChartUnavailable(
-                f"{error} ({_REMEDIES.get(error.code, 'see chart.url and chart.bind_dn')})"
-            ) from None
+            remedy = _REMEDIES.get(error.code, "see chart.url and chart.bind_dn")
+            if self._servers.access.login.external and error.code in _NOT_PROVED:
+                remedy = "chart.certificate_file is not of anybody whom it knows"
+            raise ChartUnavailable(f"{error} ({remedy})") from None
 
 
 def _leads(entry: Entry) -> bool:

@@ -101,8 +101,8 @@ class WebdavChart:
             progress(total)
         return total
 
-    async def unbind(self, address: MailAddress) -> bool:
-        return await self._write(lambda draft: draft.unbind(address))
+    async def unbind(self, address: MailAddress, at: Endpoint | None = None) -> bool:
+        return await self._write(lambda draft: draft.unbind(address, at))
 
     async def add(self, address: MailAddress) -> bool:
         return await self._write(lambda draft: draft.add(address))
@@ -152,6 +152,9 @@ class WebdavChart:
 
     async def changes_after(self, number: int, limit: int = 256) -> Sequence[Change] | None:
         return self._document.feed(number, limit)
+
+    async def lapsed(self, after: datetime, until: datetime, key: str = "", limit: int = 256) -> Sequence[Entry]:
+        return self._document.lapsed(after, until, key, limit)
 
     async def wait_after(self, number: int) -> None:
         """Our own changes at once, others' within POLL_SECONDS; at once when it is closed."""

@@ -321,8 +321,7 @@ class EndpointPool:
 
     def _fail_waiters(self, peer: _Peer, error: DeliveryError) -> None:
         while self._someone_waits(peer):
-            failure = DeliveryError(str(error), permanent=error.permanent, status=error.status)
-            peer.waiters.popleft().set_exception(failure)
+            peer.waiters.popleft().set_exception(error.again())
 
     # ---- kept connections
 

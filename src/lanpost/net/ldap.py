@@ -8,18 +8,20 @@ while he does not read, nothing more is looked up for him.
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
 import structlog
 
-from lanpost.errors import ChartUnavailable, DirectoryRefused, StoreError
+from lanpost.errors import ChartUnavailable, DirectoryRefused, InvalidValue, StoreError
 from lanpost.model.endpoint import Endpoint
 from lanpost.net.http_server import peer_of
-from lanpost.net.ldap_operations import Client, Operations, refusal
+from lanpost.net.ldap_operations import Client, Operations, refusal, refuse_critical
 from lanpost.net.listener import Connection, Listener
 from lanpost.net.tls_transport import FIRST_OCTET, TlsTransport
 from lanpost.service.directory_login import ANYBODY, Identity
@@ -43,7 +45,12 @@ from lanpost.wire.ldap_server import LdapServer, State
 TURN = 64  # operations of one client, until the others have theirs
 BATCH = 16 * 1024  # octets of answers that are sent together
 UNREAD = 32 * 1024  # octets that wait in our memory for a client to read; past that nothing more is done for him
+SENT_AHEAD = 128 * 1024  # octets of answers in the kernel's memory, which would grow to megabytes for each client
 READ_AHEAD = 64 * 1024  # octets of requests; while more wait to be read, none are taken from the network
+# Searches of one connection that never end. Were all its operations such, nothing more would be read: nor its end.
+MAX_PERSISTING = 8
+DEPARTURE_SECONDS = 2.0  # from one look to the next whether somebody whom we do not read from has gone
+ENDED = (7, 8)  # what TCP_INFO begins with where the peer has: TCP_CLOSE, TCP_CLOSE_WAIT
 MIN_LOOK_SECONDS = 0.1  # from one look at a client's idleness to the next
 FINISH_SECONDS = 5.0  # for changes under way when we stop
 MAX_MESSAGE = 256 * 1024  # octets; an entry of ours is a few hundred
@@ -95,6 +102,18 @@ class Answers:
         """The client takes more just now."""
         return self._connection.is_read
 
+    @contextmanager
+    def persisting(self) -> Iterator[None]:
+        """For an operation that goes on until the client ends it. DirectoryRefused: he has enough of those."""
+        if self._connection.persisting >= MAX_PERSISTING:
+            text = f"{MAX_PERSISTING} searches of this connection go on already"
+            raise DirectoryRefused(text, code=ResultCode.BUSY)
+        self._connection.persisting += 1
+        try:
+            yield
+        finally:
+            self._connection.persisting -= 1
+
     async def send(self, octets: bytes) -> None:
         """Messages encoded already, once the client takes more. ConnectionError when he is gone."""
         await self._connection.send(octets)
@@ -115,6 +134,7 @@ class LdapConnection(Connection):
         "_begun",
         "_client",
         "_deadline",
+        "_departure",
         "_heard",
         "_leaving",
         "_peer",
@@ -125,6 +145,7 @@ class LdapConnection(Connection):
         "_stuck_since",
         "_tls",
         "_writable",
+        "persisting",
         "turn",
     )
 
@@ -144,13 +165,16 @@ class LdapConnection(Connection):
         self._heard = 0.0
         self._stuck_since = 0.0  # that the client does not read, while he does not
         self.turn = asyncio.Lock()
+        self.persisting = 0
         self._deadline: asyncio.TimerHandle | None = None
+        self._departure: asyncio.TimerHandle | None = None
 
     # What the transport calls
 
     def opened(self) -> None:
         self._peer = peer_of(self.transport)
         self.transport.set_write_buffer_limits(high=UNREAD)
+        self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SENT_AHEAD)
         self._be(ANYBODY)
         self._heard = time.monotonic()
         self._mind_idleness()
@@ -184,8 +208,9 @@ class LdapConnection(Connection):
         self._pump_soon()
 
     def closed(self, exc: Exception | None) -> None:  # noqa: ARG002
-        if self._deadline is not None:
-            self._deadline.cancel()
+        for timer in (self._deadline, self._departure):
+            if timer is not None:
+                timer.cancel()
         for _, task in self._running.values():
             self._break_off(task)
         self._running.clear()
@@ -240,7 +265,7 @@ class LdapConnection(Connection):
         self._pumping = False
         self._service.operations.searches.new_turn()
         for _ in range(TURN):
-            if not self._writable.is_set():
+            if self._leaving or not self._writable.is_set():
                 break
             message = self._session.next_event()
             if message is None:
@@ -268,15 +293,35 @@ class LdapConnection(Connection):
     def _mind_reading(self) -> None:
         """Read no more from a client who does not read, or who is far ahead of us.
 
-        One whose operations are all open is listened to: he may abandon one of them, or go.
+        One whose operations are all open is listened to: he may abandon one of them, or go. So is one whose request
+        is not here wholly; how long it may be the session sees to.
         """
         if self.transport.is_closing():
             return
-        wanted = self._writable.is_set() and not self._pumping and self._session.buffered < READ_AHEAD
+        is_waiting = self._leaving or self._session.paused
+        is_ahead = is_waiting and self._session.buffered >= READ_AHEAD
+        wanted = self._writable.is_set() and not self._pumping and not is_ahead
         if wanted and not self.transport.is_reading():
             self.transport.resume_reading()
         elif not wanted and self.transport.is_reading():
             self.transport.pause_reading()
+            self._mind_departure_later()
+
+    def _mind_departure_later(self) -> None:
+        if self._departure is None:
+            loop = asyncio.get_running_loop()
+            self._departure = loop.call_later(DEPARTURE_SECONDS, self._mind_departure)
+
+    def _mind_departure(self) -> None:
+        """Nothing tells us of the end of a connection that is not read from."""
+        self._departure = None
+        if self.transport.is_closing() or self.transport.is_reading():
+            return
+        state = self.transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)
+        if state[0] in ENDED:
+            self.transport.abort()
+        else:
+            self._mind_departure_later()
 
     def _begin(self, message: Message) -> None:
         operation = message.operation
@@ -296,7 +341,7 @@ class LdapConnection(Connection):
         elif isinstance(operation, BindRequest):
             self._start(message, partial(self._bind, message, operation))
         elif is_start_tls(operation):
-            self._start_tls(message.id)
+            self._start_tls(message)
         else:
             task = self._start(message, partial(operations.perform, self._client, Answers(self, message)))
             if not isinstance(operation, CompareRequest):
@@ -320,6 +365,9 @@ class LdapConnection(Connection):
             await work()
         except (DirectoryRefused, ChartUnavailable, StoreError) as error:
             self.answer(message, refusal(message.operation, error))
+        except InvalidValue as error:  # what the chart behind us cannot hold
+            refused = DirectoryRefused(str(error), code=ResultCode.CONSTRAINT_VIOLATION)
+            self.answer(message, refusal(message.operation, refused))
         except ConnectionError:
             pass
         except Exception:
@@ -330,11 +378,13 @@ class LdapConnection(Connection):
             found = self._running.get(message.id)
             if found is not None and found[0] is message:
                 del self._running[message.id]
+            self._heard = time.monotonic()  # silence begins with the last answer
             if self._leaving and not self.transport.is_closing():
                 self.leave()
 
     async def _bind(self, message: Message, request: BindRequest) -> None:
         self._be(ANYBODY)
+        refuse_critical(message.controls)
         tls = self._tls.get_extra_info("ssl_object") if self._tls else None
         identity = await self._service.operations.log_in(self._client, request, tls)
         self._be(identity)
@@ -343,14 +393,18 @@ class LdapConnection(Connection):
     def _be(self, identity: Identity) -> None:
         self._client = Client(identity, self._peer, self.client_host, is_secure=self._tls is not None)
 
-    def _start_tls(self, message_id: int) -> None:
+    def _start_tls(self, message: Message) -> None:
         """RFC 4511 §4.14; the session has seen to it that nothing else is under way."""
-        tls = self.listener.tls
+        tls, result = self.listener.tls, Result()
+        try:
+            refuse_critical(message.controls)
+        except DirectoryRefused as error:
+            result = Result(error.code, str(error))
         if tls is None:
             result = Result(ResultCode.UNAVAILABLE, "there is no certificate")
-            self._session.answer(message_id, ExtendedResponse(result, START_TLS_OID))
+        self._session.answer(message.id, ExtendedResponse(result, START_TLS_OID))
+        if tls is None or result.code != ResultCode.SUCCESS:
             return
-        self._session.answer(message_id, ExtendedResponse(Result(), START_TLS_OID))
         self._flush()  # in the clear, the last such words
         self._secure(tls)
 
@@ -376,7 +430,8 @@ class LdapConnection(Connection):
         left = since + self._service.idle_seconds - time.monotonic()
         if left > 0 or (self._running and not is_stuck):
             loop = asyncio.get_running_loop()
-            self._deadline = loop.call_later(max(left, MIN_LOOK_SECONDS), self._mind_idleness)
+            again = left if left > 0 else max(self._service.idle_seconds / 4, MIN_LOOK_SECONDS)
+            self._deadline = loop.call_later(again, self._mind_idleness)
         elif is_stuck:
             log.info("ldap client does not read", client=self.client_host)
             self.transport.abort()  # nor would he hear a goodbye

@@ -2,7 +2,8 @@
 
 A renewal is a Modify too, never a Refresh alone: a copy elsewhere sees only what changes an entry, and the lease is
 armed anew all the same. Where the directory has leases (RFC 2589, the `dds` overlay) a binding that expires is a
-dynamic entry `cn=lease` below the terminal's: it vanishes alone, the terminal stays known. Raises ChartUnavailable.
+dynamic entry `cn=lease` below the terminal's: it vanishes alone, the terminal stays known. Raises ChartUnavailable,
+and InvalidValue for what that directory cannot hold.
 """
 
 from __future__ import annotations
@@ -21,10 +22,11 @@ from lanpost.content.directory_entry import (
     address_attributes,
     attributes_of,
     detail_attributes,
+    host_of,
     location_of,
     name_of,
 )
-from lanpost.errors import ChartUnavailable, DirectoryRefused
+from lanpost.errors import ChartUnavailable, DirectoryRefused, InvalidValue
 from lanpost.model.address import MailAddress
 from lanpost.model.binding import Binding, Entry
 from lanpost.model.details import DETAIL_NAMES, Details
@@ -58,7 +60,14 @@ LOGIN_CLASS = "simpleSecurityObject"  # it demands userPassword
 MAX_LEASES = 10_000  # whose time to live we remember having set
 TRIES = 4  # where others change the same entry at the same time
 _CLASSES = {name.lower(): name for name in (*CLASSES, BOUND_CLASS)}
-_NO_SCHEMA = (ResultCode.UNDEFINED_ATTRIBUTE_TYPE, ResultCode.INVALID_ATTRIBUTE_SYNTAX)
+# Of this entry alone, whatever else the directory takes.
+_CANNOT_HOLD = (
+    ResultCode.CONSTRAINT_VIOLATION,
+    ResultCode.ATTRIBUTE_OR_VALUE_EXISTS,
+    ResultCode.INVALID_ATTRIBUTE_SYNTAX,
+    ResultCode.INVALID_DN_SYNTAX,
+    ResultCode.NAMING_VIOLATION,
+)
 _EXPIRED = "lanpostexpiredendpoint"
 
 T = TypeVar("T")
@@ -84,6 +93,8 @@ class LdapChartWriter:
         if self._names != OURS:
             await self._move_foreign(binding)
             return
+        if _is_confusable(binding.address):
+            await self._expect_its(self._name(binding.address), binding.address)
         now = datetime.now(UTC)
         if binding.expires is not None and binding.expires > now and await self._leases():
             await self._lease(binding, math.ceil((binding.expires - now).total_seconds()))
@@ -94,6 +105,8 @@ class LdapChartWriter:
 
     async def unbind(self, address: MailAddress) -> bool:
         """Take the location away wherever it stands; the terminal stays known."""
+        if self._names != OURS:
+            return await self._empty_foreign(address)
         was_bound = False
         for entry in await self._own(address):
             attributes = lowered(entry)
@@ -109,7 +122,11 @@ class LdapChartWriter:
         self._expect_ours("adds")
         if await self._own(address):
             return False
-        return await self._add(self._name(address), attributes_of(Entry(address), self._domain))
+        name = self._name(address)
+        if await self._add(name, attributes_of(Entry(address), self._domain)):
+            return True
+        await self._expect_its(name, address)
+        return False
 
     async def describe(self, address: MailAddress, details: Details) -> bool:
         self._expect_ours("describes")
@@ -163,15 +180,17 @@ class LdapChartWriter:
         """The entry is there, with this location. Returns its name."""
         name = self._name(address)
         location = location_of(binding)
-        changes = list(located(location))
-        # As it is spelt now; the key is the same, or the entry would be another.
-        changes += [Modification(ModificationKind.REPLACE, *each) for each in address_attributes(address).items()]
+        changes = [*_spelt(address), *located(location)]
         for _ in range(TRIES):
             try:
                 await self._modify(name, changes)
             except DirectoryRefused as error:
                 if error.code == ResultCode.OBJECT_CLASS_VIOLATION:
                     await self._mend_classes(name, changes)
+                elif error.code == ResultCode.NO_SUCH_ATTRIBUTE:
+                    await self._expect_its(name, address)
+                    changes = [*_spelt(address, keyed=False), *located(location)]
+                    continue
                 elif error.code == ResultCode.NO_SUCH_OBJECT:
                     elsewhere = [entry for entry in await self._own(address) if not is_lease(lowered(entry))]
                     if elsewhere and elsewhere[0].name != name:
@@ -180,7 +199,7 @@ class LdapChartWriter:
                     if not await self._add(name, attributes_of(Entry(address, binding), self._domain)):
                         continue  # somebody was quicker
                 else:
-                    raise self._unavailable(error) from None
+                    raise self._refusal(error, name) from None
             return name
         raise ChartUnavailable(f"{name} changes faster than it can be written; try again")
 
@@ -228,22 +247,24 @@ class LdapChartWriter:
                     await self._changed(entry.name, taken_away(attributes))
                 return entry.name
         name = self._name(address)
-        await self._add(name, attributes_of(Entry(address), self._domain))
+        if not await self._add(name, attributes_of(Entry(address), self._domain)):
+            await self._expect_its(name, address)
         return name
 
     async def _lease(self, binding: Binding, seconds: int) -> None:
         address = binding.address
         location = location_of(binding)
         name = lease_name(self._name(address))
-        changes = list(located(location))
-        changes += [Modification(ModificationKind.REPLACE, *each) for each in address_attributes(address).items()]
+        changes = [*_spelt(address), *located(location)]
         changes = [each for each in changes if each.attribute != "mail"]  # the terminal's own entry has that
         for _ in range(TRIES):
             try:
                 await self._modify(name, changes)
             except DirectoryRefused as error:
+                if error.code == ResultCode.NO_SUCH_ATTRIBUTE:
+                    await self._expect_its(name, address)
                 if error.code != ResultCode.NO_SUCH_OBJECT:
-                    raise self._unavailable(error) from None
+                    raise self._refusal(error, name) from None
                 name = lease_name(await self._known(address))
                 if not await self._add(name, dict(lease_attributes(address_attributes(address), location))):
                     continue
@@ -274,16 +295,36 @@ class LdapChartWriter:
     # A directory that was there before: only where the terminal is.
 
     async def _move_foreign(self, binding: Binding) -> None:
-        entries = await self._find(binding.address)
-        if not entries:
+        entry = await self._foreign(binding.address)
+        if entry is None:
             raise ChartUnavailable(
                 f"{binding.address} is not in the directory, whose entries are others' to add: add it there first"
             )
-        location = location_of(binding)
-        changes = [Modification(ModificationKind.REPLACE, self._names.host, location["ipHostNumber"])]
+        port = (b"%d" % binding.endpoint.port,)
+        await self._changed(entry.name, self._foreign_location((host_of(binding.endpoint, self._names),), port))
+
+    async def _empty_foreign(self, address: MailAddress) -> bool:
+        entry = await self._foreign(address)
+        if entry is None or not lowered(entry).get(self._names.host.lower()):
+            return False
+        await self._changed(entry.name, self._foreign_location((), ()))
+        return True
+
+    def _foreign_location(self, host: tuple[bytes, ...], port: tuple[bytes, ...]) -> Sequence[Modification]:
+        changes = [Modification(ModificationKind.REPLACE, self._names.host, host)]
         if self._names.port != OURS.port:
-            changes.append(Modification(ModificationKind.REPLACE, self._names.port, location["lanpostPort"]))
-        await self._changed(entries[0].name, changes)
+            changes.append(Modification(ModificationKind.REPLACE, self._names.port, port))
+        return changes
+
+    async def _foreign(self, address: MailAddress) -> SearchEntry | None:
+        """The one entry of that address. Of several nobody says which is meant."""
+        entries = await self._find(address)
+        if len(entries) > 1:
+            named = " and ".join(entry.name for entry in entries[:2])
+            raise ChartUnavailable(
+                f"{address} is in several entries, {named}: mend that with the directory's own tools"
+            )
+        return entries[0] if entries else None
 
     # Operations.
 
@@ -313,7 +354,7 @@ class LdapChartWriter:
         try:
             await self._modify(name, changes)
         except DirectoryRefused as error:
-            raise self._unavailable(error) from None
+            raise self._refusal(error, name) from None
 
     async def _add(self, name: str, attributes: Mapping[str, tuple[bytes, ...]]) -> bool:
         """False: it is there already."""
@@ -327,7 +368,7 @@ class LdapChartWriter:
         except DirectoryRefused as error:
             if error.code == ResultCode.ENTRY_ALREADY_EXISTS:
                 return False
-            raise self._unavailable(error) from None
+            raise self._refusal(error, name) from None
         return True
 
     async def _delete(self, name: str) -> bool:
@@ -358,18 +399,66 @@ class LdapChartWriter:
                 "there; do it with the directory's own tools"
             )
 
+    async def _expect_its(self, name: str, address: MailAddress) -> None:
+        """The entry of that name is not another address's. Raises InvalidValue.
+
+        A directory takes some names for one that we tell apart, as `"a b"` and `"a  b"`; and people name entries.
+        """
+        request = SearchRequest(name, Scope.BASE, Present("objectClass"), ("lanpostKey", "mailLocalAddress"))
+
+        async def read(connection: LdapConnection, seconds: float) -> Sequence[SearchEntry]:
+            return (await connection.search(request, seconds)).entries
+
+        try:
+            entries = await self._servers.ask(read)
+        except DirectoryRefused as error:
+            if error.code == ResultCode.NO_SUCH_OBJECT:
+                return
+            raise self._refusal(error, name) from None
+        borne = [value for entry in entries for values in lowered(entry).values() for value in values]
+        if borne and not {address.key.encode(), str(address).lower().encode()}.intersection(
+            map(bytes.lower, borne)
+        ):
+            other = borne[0].decode("utf-8", "replace")
+            raise InvalidValue(f"{address}: {name} is there for {other} already; give one of the two another name")
+
+    def _refusal(self, error: DirectoryRefused, name: str) -> ChartUnavailable | InvalidValue:
+        lacks_class = error.code == ResultCode.INVALID_ATTRIBUTE_SYNTAX and "objectclass" in str(error).lower()
+        if error.code in _CANNOT_HOLD and not lacks_class:
+            return InvalidValue(f"{name}: {error}")
+        return self._unavailable(error)
+
     def _unavailable(self, error: DirectoryRefused) -> ChartUnavailable:
-        if error.code in _NO_SCHEMA or (
+        if error.code in (ResultCode.UNDEFINED_ATTRIBUTE_TYPE, ResultCode.INVALID_ATTRIBUTE_SYNTAX) or (
             error.code == ResultCode.OBJECT_CLASS_VIOLATION and "lanpost" in str(error).lower()
         ):
             return ChartUnavailable(
                 f"{error} (load deploy/openldap/lanpost-schema.ldif: the directory must know lanpostTerminal)"
             )
         if error.code == ResultCode.INSUFFICIENT_ACCESS_RIGHTS:
-            return ChartUnavailable(f"{error} (chart.bind_dn must be an account that may write below {self._base})")
+            key = "chart.certificate_file" if self._servers.access.login.external else "chart.bind_dn"
+            return ChartUnavailable(f"{error} ({key} must be an account that may write below {self._base})")
         if error.code == ResultCode.REFERRAL:
             return ChartUnavailable(f"{error} (it takes no changes: name the server that does in chart.url)")
         return ChartUnavailable(str(error))
+
+
+def _is_confusable(address: MailAddress) -> bool:
+    """A directory's matching rules may take its key for another's, too (RFC 4518 §2.6.1: spaces)."""
+    return " " in address.key or not address.key.isascii()
+
+
+def _spelt(address: MailAddress, *, keyed: bool = True) -> Sequence[Modification]:
+    """The address as it is written now. `keyed`: only in an entry that has its key; else NO_SUCH_ATTRIBUTE."""
+    changes = []
+    for name, values in address_attributes(address).items():
+        if keyed and name == "lanpostKey":
+            changes += [
+                Modification(kind, name, values) for kind in (ModificationKind.DELETE, ModificationKind.ADD)
+            ]
+        else:
+            changes.append(Modification(ModificationKind.REPLACE, name, values))
+    return changes
 
 
 def lowered(entry: SearchEntry) -> Mapping[str, tuple[bytes, ...]]:

@@ -113,6 +113,7 @@ class LdapConnection(asyncio.Protocol):
         self._streams: dict[int, _Stream] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._lost: DirectoryUnreachable | None = None
+        self._gone = asyncio.Event()
 
     @staticmethod
     async def connect(
@@ -239,6 +240,12 @@ class LdapConnection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
+    async def left(self) -> None:
+        """The same, and wait until the socket is closed: for who ends his event loop next."""
+        self.leave()
+        if self._transport is not None:
+            await self._gone.wait()
+
     # What the event loop calls.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -261,6 +268,7 @@ class LdapConnection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         why = f"the connection broke: {exc}" if exc else "it has closed the connection"
         self._lose(DirectoryUnreachable(f"{self.endpoint}: {why}"))
+        self._gone.set()
 
     # Inside.
 

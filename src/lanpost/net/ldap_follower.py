@@ -146,6 +146,10 @@ class Follower:
             watcher.waiting[address] = None
             watcher.arrived.set()
 
+    def missed(self) -> None:
+        """Inquiries failed for a while, though we may have heard of changes all along: who watches shall look."""
+        self._end_watches("it could not be asked for a while")
+
     async def watch(self) -> AsyncIterator[MailAddress]:
         """Addresses bound from now on; ends when closed. ChartUnavailable when the directory is lost."""
         watcher = _Watcher()
@@ -191,12 +195,15 @@ class Follower:
                 self._current = False
                 if self._keep:
                     log.warning("chart copy no longer told of changes", entries=len(self._copy or ()), reason=why)
-            for watcher in self._watchers:
-                watcher.ended = ChartUnavailable(f"the directory no longer tells of changes: {why}")
-                watcher.arrived.set()
+            self._end_watches(why)
             if not self._keep:
                 return
             await asyncio.sleep(PAUSES[min(failures, len(PAUSES) - 1)])
+
+    def _end_watches(self, why: str) -> None:
+        for watcher in self._watchers:
+            watcher.ended = ChartUnavailable(f"the directory no longer tells of changes: {why}")
+            watcher.arrived.set()
 
     async def _once(self) -> None:
         """Until the connection is lost, or the server has enough of it."""
@@ -211,7 +218,7 @@ class Follower:
                     log.warning("the directory offers no synchronisation, so no copy is kept", reason=str(error))
                 await self._poll(connection)
         finally:
-            connection.close()
+            await connection.left()
 
     async def _synchronise(self, connection: LdapConnection) -> None:
         request = SearchRequest(self._base, Scope.SUBTREE, self._searched, self._attributes)

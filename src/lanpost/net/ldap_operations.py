@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
+from weakref import WeakValueDictionary
 
 import structlog
 
@@ -24,9 +25,12 @@ from lanpost.errors import (
     LanpostError,
     StoreError,
 )
+from lanpost.model.account import CERTIFIED_ACCOUNTS
+from lanpost.model.address import MailAddress
 from lanpost.model.distinguished_name import DistinguishedName
 from lanpost.model.endpoint import Endpoint
 from lanpost.model.networks import Network, is_within
+from lanpost.net.ldap_asked import refuse_unknown
 from lanpost.net.ldap_searches import Searches
 from lanpost.net.login_delays import LoginDelays
 from lanpost.service.directory_changes import refused
@@ -103,6 +107,7 @@ class Operations:
         clock: Clock,
         *,
         networks_without_tls: Sequence[Network] = (),
+        networks_without_delay: Sequence[Network] = (),
         delays: LoginDelays | None = None,
     ) -> None:
         self.searches = searches
@@ -112,7 +117,9 @@ class Operations:
         self._writer = writer
         self._clock = clock
         self._networks_without_tls = tuple(networks_without_tls)
+        self._networks_without_delay = tuple(networks_without_delay)
         self._delays = delays or LoginDelays()
+        self._changing: WeakValueDictionary[MailAddress | None, asyncio.Lock] = WeakValueDictionary()
 
     async def log_in(self, client: Client, request: BindRequest, tls: ssl.SSLObject | None) -> Identity:
         """Who the client is from now on. A wrong password is answered late."""
@@ -131,7 +138,9 @@ class Operations:
                 identity = self._login.simple(request.name, password)
         except DirectoryRefused as error:
             if error.code == ResultCode.INVALID_CREDENTIALS:
-                delay = self._delays.failed(client.host, time.monotonic())
+                # A server that asks for its own clients would keep all of them waiting behind one who guesses.
+                asks_for_others = is_within(client.host, self._networks_without_delay)
+                delay = 0.0 if asks_for_others else self._delays.failed(client.host, time.monotonic())
                 log.info("ldap login refused", client=client.host, name=request.name[:200], delay=delay)
                 await asyncio.sleep(delay)
             raise
@@ -161,20 +170,23 @@ class Operations:
     async def perform(self, client: Client, answers: Answers) -> None:
         """Whatever is neither a bind nor a search."""
         message = answers.message
-        _refuse_critical(message.controls)
+        refuse_critical(message.controls)
         request, now = message.operation, self._clock()
         match request:
             case CompareRequest():
                 answers.tell(await self._compare(client, request))
             case AddRequest(name, attributes):
-                await self._writer.add(self._as_writer(client), name, attributes, now)
+                async with self._turn(name):
+                    await self._writer.add(self._as_writer(client), name, attributes, now)
                 self._log(client, "added", name)
                 answers.tell(AddResponse(Result()))
             case ModifyRequest(name, modifications):
-                await self._writer.modify(self._as_writer(client), name, modifications, now)
+                async with self._turn(name):
+                    await self._writer.modify(self._as_writer(client), name, modifications, now)
                 answers.tell(ModifyResponse(Result()))
             case DeleteRequest(name):
-                await self._writer.delete(self._as_writer(client), name)
+                async with self._turn(name):
+                    await self._writer.delete(self._as_writer(client), name)
                 self._log(client, "deleted", name)
                 answers.tell(DeleteResponse(Result()))
             case ModifyDnRequest():
@@ -208,15 +220,24 @@ class Operations:
                 answers.tell(ExtendedResponse(Result(), value=f"dn:{name}".encode() if name else b""))
             case _ if request.oid == REFRESH_OID:
                 asked = _read(Refresh.read, request)
-                granted = await self._writer.refresh(
-                    self._as_writer(client), asked.name, asked.seconds, self._clock()
-                )
+                async with self._turn(asked.name):
+                    granted = await self._writer.refresh(
+                        self._as_writer(client), asked.name, asked.seconds, self._clock()
+                    )
                 answers.tell(ExtendedResponse(Result(), REFRESH_OID, encode_refreshed(granted)))
             case _ if request.oid == CANCEL_OID:
                 answers.cancel(_read(read_cancel, request))
                 answers.tell(ExtendedResponse(Result()))
             case _:
-                raise refused(f"{request.oid} is not known here", ResultCode.PROTOCOL_ERROR)
+                raise refused(f"{request.oid[:80]} is not known here", ResultCode.PROTOCOL_ERROR)
+
+    def _turn(self, name: str) -> asyncio.Lock:
+        """Changes to one entry one after another: each begins with what the one before it has left there."""
+        try:
+            address = self._tree.place(name).address
+        except InvalidName:
+            address = None  # it is refused where it is read
+        return self._changing.setdefault(address, asyncio.Lock())
 
     def _as_writer(self, client: Client) -> Writer:
         identity = client.identity
@@ -251,10 +272,10 @@ def _read(read: Callable[[bytes | None], T], request: ExtendedRequest) -> T:
         raise refused(str(error), ResultCode.PROTOCOL_ERROR) from None
 
 
-def _refuse_critical(controls: Sequence[Control]) -> None:
+def refuse_critical(controls: Sequence[Control]) -> None:
+    """DirectoryRefused (12) for a control that matters to the client: only searches have any (RFC 4511 §4.1.11)."""
     for control in controls:
-        if control.critical:
-            raise refused(f"the control {control.oid} is not known here", ResultCode.UNAVAILABLE_CRITICAL_EXTENSION)
+        refuse_unknown(control)
 
 
 def _names(wanted: str, identity: Identity) -> bool:
@@ -274,8 +295,7 @@ def _certified_address(tls: ssl.SSLObject | None) -> str:
     for kind, value in shown.get("subjectAltName", ()):
         if kind == "email":
             return str(value)
-    for part in shown.get("subject", ()):
-        for kind, value in part:
-            if kind == "commonName":
-                return str(value)
-    return ""
+    subject = [pair for part in shown.get("subject", ()) for pair in part]
+    if ("organizationalUnitName", CERTIFIED_ACCOUNTS) in subject:
+        return ""  # an account's of OpenLDAP, which may be called as a terminal is
+    return next((str(value) for kind, value in subject if kind == "commonName"), "")

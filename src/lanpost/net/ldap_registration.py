@@ -38,6 +38,7 @@ from lanpost.model.binding import Binding, Source
 from lanpost.model.directory_url import DirectoryUrl
 from lanpost.model.distinguished_name import DistinguishedName
 from lanpost.model.endpoint import Endpoint
+from lanpost.model.proof import Proof
 from lanpost.model.registration import Registration
 from lanpost.model.token import REGISTRAR_NAME, EnrolmentToken
 from lanpost.net.ldap_connection import LdapConnection, Trust
@@ -116,14 +117,19 @@ class LdapRegistration:
         self._source = source
         self._clock_lag = timedelta()  # of ours behind the directory's
         self._lifetime = LIFETIME
+        self._proof: Proof | None = None
 
     async def log_in(self) -> None:
         """Make sure that it is the token's directory, and takes the token's secret."""
         async with self._logged_in():
             pass
 
-    async def register(self, port: int) -> Registration:
-        """Write that mail is taken at the own address of this very connection, and `port`."""
+    async def register(self, port: int, proof: Proof | None = None) -> Registration:
+        """Write that mail is taken at the own address of this very connection, and `port`.
+
+        `proof`: what whoever listens there will show.
+        """
+        self._proof = proof
         async with self._logged_in() as session:
             endpoint = Endpoint.of(session.host, port)
             entry, leases = await self._own_entry(session)
@@ -249,7 +255,8 @@ class LdapRegistration:
         address = self._token.address
         for is_last in (False, True):
             now = datetime.now(UTC) + self._clock_lag
-            binding = Binding(address, endpoint, now, now + self._lifetime, Source.AGENT, address.key)
+            until = now + self._lifetime
+            binding = Binding(address, endpoint, now, until, Source.AGENT, address.key, self._proof)
             await write(location_of(binding))
             found = await self._read(session, name) or {}
             if is_last or not self._learn(found, binding):

@@ -8,10 +8,11 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import AbstractAsyncContextManager, aclosing
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, aclosing, nullcontext
 from dataclasses import dataclass
-from typing import Protocol
+from operator import itemgetter
+from typing import Any, Protocol
 
 from lanpost.errors import DirectoryRefused, StoreError
 from lanpost.model.address import MailAddress
@@ -42,7 +43,10 @@ MAX_ANSWER = 4096  # octets of an answer that is kept
 MAX_SORTED = 10_000  # entries of one search; sorting holds them all in memory
 MAX_HELD = 50_000  # entries that all clients together have sorted at a time
 LOOKED_AT = 128  # entries, about a millisecond, until another client has its turn
+LOOK_SECONDS = 0.002  # the same for filters that take long
 BATCH = 16 * 1024  # octets of entries that leave together
+UNSORTED = b"u"  # begins the cookie of pages whose order was too much
+_TOO_MUCH_TO_SORT = (ResultCode.ADMIN_LIMIT_EXCEEDED, ResultCode.BUSY)
 _OPEN_TO_ALL = ("", "cn=subschema")  # what anybody may read whoever may read the rest (RFC 4512 §5.1)
 
 
@@ -67,6 +71,9 @@ class Answers(Protocol):
     @property
     def is_read(self) -> bool:
         """The client takes more just now."""
+
+    def persisting(self) -> AbstractContextManager[None]:
+        """For a search that goes on until the client ends it. DirectoryRefused: he has enough of those."""
 
     async def send(self, octets: bytes) -> None:
         """Messages encoded already, once the client takes more. ConnectionError when he is gone."""
@@ -199,10 +206,19 @@ class Searches:
     ) -> None:
         if asked.page is not None and asked.page.size == 0:  # RFC 2696 §3: he wants no more
             _end(answers, asked, b"")
-        elif asked.order:
-            await self._sorted(answers, search, selection, asked, limits)
-        else:
-            await self._in_order(answers, search, selection, asked, limits)
+            return
+        if asked.order and asked.page is not None and asked.page.cookie.startswith(UNSORTED):
+            asked = asked.unsorted(ResultCode.ADMIN_LIMIT_EXCEEDED)  # as the pages before
+        if asked.order:
+            try:
+                await self._sorted(answers, search, selection, asked, limits)
+            except DirectoryRefused as error:
+                if asked.needs_order or error.code not in _TOO_MUCH_TO_SORT:
+                    raise
+                asked = asked.unsorted(error.code)
+            else:
+                return
+        await self._in_order(answers, search, selection, asked, limits)
 
     def _search(self, request: SearchRequest) -> Search:
         return Search(self._tree, self._chart, request.base, request.scope, request.filter, self._clock())
@@ -218,22 +234,23 @@ class Searches:
     ) -> AsyncGenerator[Node, None]:
         """Those that match. However many clients search all entries, one of them looks at a few at a time."""
         async with aclosing(nodes):
-            while True:
-                async with self._looking:
-                    few = [node async for node in _taken(nodes, LOOKED_AT)]
+            is_done = False
+            while not is_done:
+                async with nullcontext() if search.is_small else self._looking:
+                    found, is_done = await _matching(nodes, search)
                 if time.monotonic() > limits.until:
                     raise refused("this search takes too long; narrow the filter", ResultCode.TIME_LIMIT_EXCEEDED)
-                for node in few:
-                    if node is not None and search.matches(node):
-                        yield node
-                if len(few) < LOOKED_AT:
-                    return
+                found.reverse()
+                while found:  # until it is emptied: many may wait for their turn
+                    yield found.pop()
+                if not is_done:
+                    await asyncio.sleep(0)  # a lock that nobody waits for is no pause
 
     async def _in_order(
         self, answers: Answers, search: Search, selection: Selection, asked: Asked, limits: _Limits
     ) -> None:
         """By key, as the chart has them. Nothing is held but a batch while the client does not read."""
-        mark = _Mark() if asked.page is None else _Mark.read(asked.page.cookie)
+        mark = _Mark() if asked.page is None else _Mark.read(asked.page.cookie.removeprefix(UNSORTED))
         batch = _Batch(answers, selection, limits)
         is_done = False
         while not is_done:
@@ -257,32 +274,34 @@ class Searches:
     async def _sorted(
         self, answers: Answers, search: Search, selection: Selection, asked: Asked, limits: _Limits
     ) -> None:
-        """All that match are held, sorted, and told; a further page sorts them anew."""
-        nodes: list[Node] = []
+        """All that match are held, sorted, and told, with turns for others; a further page sorts them anew."""
+        rows: list[tuple[Any, ...]] = []  # an entry's keys and the entry
         try:
             async for node in self._passing(search.looked_at(), search, limits):
-                nodes.append(node)
+                rows.append((*(key(node) for key, _ in asked.order), node))
                 self._held += 1
-                if len(nodes) > MAX_SORTED:
+                if len(rows) > MAX_SORTED:
                     raise refused(
                         f"more than {MAX_SORTED} entries are not sorted; narrow the filter",
                         ResultCode.ADMIN_LIMIT_EXCEEDED,
                     )
                 if self._held > MAX_HELD:
                     raise refused("others have too much sorted just now; try again", ResultCode.BUSY)
-            for key, descending in reversed(asked.order):
-                nodes.sort(key=key, reverse=descending)
+            for number in reversed(range(len(asked.order))):
+                rows.sort(key=itemgetter(number), reverse=asked.order[number][1])
+                await asyncio.sleep(0)
             first = _Mark.read(asked.page.cookie).fixed if asked.page is not None else 0
-            last = first + asked.page.size if asked.page is not None else len(nodes)
+            last = first + asked.page.size if asked.page is not None else len(rows)
             batch = _Batch(answers, selection, limits)
-            for node in nodes[first:last]:
-                await batch.put(node)
+            for row in rows[first:last]:
+                await batch.put(row[-1])
                 if batch.is_full:
                     await batch.flush()
+                    await asyncio.sleep(0)
             await batch.flush()
         finally:
-            self._held -= len(nodes)
-        _end(answers, asked, _Mark(last).text() if last < len(nodes) else b"")
+            self._held -= len(rows)
+        _end(answers, asked, _Mark(last).text() if last < len(rows) else b"")
 
 
 @dataclass(frozen=True, slots=True)
@@ -351,16 +370,26 @@ class _Batch:
             await self._answers.send(octets)
 
 
-async def _taken(nodes: AsyncGenerator[Node | None, None], count: int) -> AsyncIterator[Node | None]:
-    for _ in range(count):
+async def _matching(nodes: AsyncGenerator[Node | None, None], search: Search) -> tuple[list[Node], bool]:
+    """Those of the next few that match, and whether they were the last."""
+    found: list[Node] = []
+    until = time.monotonic() + LOOK_SECONDS
+    for _ in range(LOOKED_AT):
         try:
-            yield await anext(nodes)
+            node = await anext(nodes)
         except StopAsyncIteration:
-            return
+            return found, True
+        if node is not None and search.matches(node):
+            found.append(node)
+        if time.monotonic() > until:
+            break
+    return found, False
 
 
 def _end(answers: Answers, asked: Asked, cookie: bytes) -> None:
     controls = asked.told
     if asked.page is not None:
+        if cookie and asked.is_unsorted:
+            cookie = UNSORTED + cookie
         controls = (*controls, Control(PAGED_RESULTS_OID, value=PagedResults(0, cookie).encode()))
     answers.tell(SearchDone(Result()), controls)

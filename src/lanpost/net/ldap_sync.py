@@ -1,14 +1,18 @@
 """Content synchronisation as provider (RFC 4533): a copy of the chart elsewhere, kept up to date.
 
-A cookie is `GENERATION:NUMBER`, the last change that the consumer has seen. Where the chart remembers what changed
-since, only that is told; else everything, and the consumer drops what was not named (§3.3.1, refreshPresent).
+A cookie names the last change that the consumer has seen. Where the chart remembers what changed since, only that
+is told; else everything, and the consumer drops what was not named (§3.3.1, refreshPresent).
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
+from contextlib import suppress
+from datetime import datetime, timedelta
 
 from lanpost.net.ldap_searches import Answers
+from lanpost.net.ldap_sync_cookies import Cookies, Seen, seen_by
 from lanpost.service.directory_changes import refused
 from lanpost.service.directory_search import Search
 from lanpost.service.directory_selection import Selection
@@ -29,6 +33,7 @@ from lanpost.wire.ldap_messages import Control, IntermediateResponse, Result, Re
 from lanpost.wire.ldap_sync_info import RefreshDelete, RefreshPresent, encode_sync_info
 
 BATCH = 64  # entries that leave together
+LAPSES_INTERVAL = timedelta(seconds=1)  # how late a copy is told that a binding has expired
 MAX_CONSUMERS = 100  # searches that go on with every change; each looks for some many times a second
 
 
@@ -43,39 +48,58 @@ class SyncProvider:
 
     async def serve(self, answers: Answers, search: Search, selection: Selection, asked: SyncRequest) -> None:
         """Refresh, and where that is wished go on until the client abandons it."""
-        consumer = _Consumer(self._tree, answers, search, selection, self._feed.generation, self._clock)
-        # Taken before anything is read: what changes meanwhile is told once more.
-        number = await self._feed.position()
-        known = _number_in(asked.cookie, self._feed.generation)
-        changes = None if known is None else await self._feed.changes_after(known)
-        if changes is None:
-            async with answers.turn:
-                await consumer.all()
-        else:
-            assert known is not None
-            number = await self._catch_up(consumer, known, changes)
-        cookie = consumer.cookie(number)
+        generation, now = self._feed.generation, self._clock()
+        seen = seen_by(asked.cookie, generation, now)
+        # Cookies of one second differ by microseconds that are no time.
+        cookies = Cookies(generation, asked.cookie, seen.lapses - LAPSES_INTERVAL if seen else now)
+        consumer = _Consumer(self._tree, answers, search, selection, cookies, self._clock)
         if asked.mode is SyncMode.REFRESH_ONLY:
-            done = SyncDone(cookie, refresh_deletes=changes is not None)
+            number, is_change = await self._refresh(consumer, cookies, seen, now)
+            done = SyncDone(cookies.next(number), refresh_deletes=is_change)
             answers.tell(SearchDone(Result()), [Control(SYNC_DONE_OID, value=done.encode())])
             return
-        # §3.3.1: with deletes told the consumer keeps the rest; with what is present told it drops the rest.
-        phase = RefreshPresent(cookie) if changes is None else RefreshDelete(cookie)
-        answers.tell(IntermediateResponse(SYNC_INFO_OID, encode_sync_info(phase)))
         if self._persisting >= MAX_CONSUMERS:
             raise refused(f"{MAX_CONSUMERS} keep a copy already; refresh now and then", ResultCode.BUSY)
-        self._persisting += 1
-        try:
-            while True:
+        with answers.persisting():
+            self._persisting += 1
+            try:
+                number, is_change = await self._refresh(consumer, cookies, seen, now)
+                cookie = cookies.next(number)
+                # §3.3.1: with deletes told he keeps the rest; with what is present told he drops the rest.
+                phase = RefreshDelete(cookie) if is_change else RefreshPresent(cookie)
+                answers.tell(IntermediateResponse(SYNC_INFO_OID, encode_sync_info(phase)))
+                while True:
+                    number = await self._follow(consumer, number)
+                    await self._tell_lapses(consumer, cookies, number)
+            finally:
+                self._persisting -= 1
+
+    async def _refresh(
+        self, consumer: _Consumer, cookies: Cookies, seen: Seen | None, now: datetime
+    ) -> tuple[int, bool]:
+        """Up to which change the consumer has been told, and whether of what changed: else of everything."""
+        # Taken before anything is read: what changes meanwhile is told once more.
+        number = await self._feed.position()
+        changes = await self._feed.changes_after(seen.number) if seen else None
+        if seen is None or changes is None:
+            cookies.lapses = now
+            await consumer.all()
+            return number, False
+        number = await self._catch_up(consumer, seen.number, changes)
+        await self._tell_lapses(consumer, cookies, number)
+        return number, True
+
+    async def _follow(self, consumer: _Consumer, number: int) -> int:
+        """Tell what changes next, if anything does before it is time to look for lapses."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LAPSES_INTERVAL.total_seconds()):
                 await self._feed.wait_after(number)
-                newest = await self._feed.position()
-                changes = await self._feed.changes_after(number)
-                if changes is None:
-                    raise refused("too much has changed at once; refresh anew", ResultCode.SYNC_REFRESH_REQUIRED)
-                # A number that nothing bears is not waited for again and again.
-                number = await self._catch_up(consumer, number, changes) if changes else newest
-        finally:
-            self._persisting -= 1
+        newest = await self._feed.position()
+        changes = await self._feed.changes_after(number)
+        if changes is None:
+            raise refused("too much has changed at once; refresh anew", ResultCode.SYNC_REFRESH_REQUIRED)
+        # A number that nothing bears is not waited for again and again.
+        return await self._catch_up(consumer, number, changes) if changes else newest
 
     async def _catch_up(self, consumer: _Consumer, number: int, changes: Iterable[Change]) -> int:
         while changes:
@@ -89,6 +113,20 @@ class SyncProvider:
             changes = more
         return number
 
+    async def _tell_lapses(self, consumer: _Consumer, cookies: Cookies, number: int) -> None:
+        """Of bindings that have expired since it was done last, which leads nobody there any more."""
+        until, after, key = self._clock(), cookies.lapses, ""
+        if until - after < LAPSES_INTERVAL:
+            return
+        while entries := await self._feed.lapsed(after, until, key):
+            for entry in entries:
+                await consumer.changed(Change(number, entry.address, entry))
+            await consumer.flush()
+            assert entry.binding is not None
+            assert entry.binding.expires is not None
+            after, key = entry.binding.expires, entry.address.key
+        cookies.lapses = until
+
 
 class _Consumer:
     """One client that keeps a copy."""
@@ -99,28 +137,27 @@ class _Consumer:
         answers: Answers,
         search: Search,
         selection: Selection,
-        generation: str,
+        cookies: Cookies,
         clock: Clock,
     ) -> None:
         self._tree = tree
         self._answers = answers
         self._search = search
         self._selection = selection
-        self._generation = generation
+        self._cookies = cookies
         self._clock = clock
         self._waiting: list[bytes] = []
         self._told: set[str] | None = None  # keys of what it has; None: it came with a copy, of who knows what
 
-    def cookie(self, number: int) -> bytes:
-        return f"{self._generation}:{number}".encode()
-
     async def all(self) -> None:
         """Everything that matches."""
         self._told = set()
-        async for node in self._search.looked_at():
-            if node is not None and self._search.matches(node):
-                await self._put(node, node.entry.address.key if isinstance(node, ChartNode) else node.name.lower())
-        await self.flush()
+        async with self._answers.turn:
+            async for node in self._search.looked_at():
+                if node is not None and self._search.matches(node):
+                    key = node.entry.address.key if isinstance(node, ChartNode) else node.name.lower()
+                    await self._put(node, key)
+            await self.flush()
 
     async def changed(self, change: Change) -> None:
         """One entry as it has become: told, or told to be gone where it no longer matches.
@@ -130,7 +167,7 @@ class _Consumer:
         if not self._search.reaches(change.address):
             return
         key = change.address.key
-        cookie = self.cookie(change.number)
+        cookie = self._cookies.next(change.number)
         if change.entry is not None:
             node = ChartNode(self._tree, change.entry, self._clock())
             if self._search.matches(node):
@@ -159,13 +196,3 @@ class _Consumer:
             octets = b"".join(self._waiting)
             self._waiting.clear()
             await self._answers.send(octets)
-
-
-def _number_in(cookie: bytes | None, generation: str) -> int | None:
-    """None: not of this chart."""
-    if not cookie:
-        return None
-    word, colon, number = cookie.decode("utf-8", "replace").rpartition(":")
-    if not colon or word != generation or not (number.isascii() and number.isdigit()) or len(number) > 18:
-        return None
-    return int(number)

@@ -213,6 +213,11 @@ class NetlinkWatch:
         """The usable addresses known now."""
         return self._table.addresses
 
+    def look(self) -> None:
+        """Have the kernel list everything anew. Whatever had been missed is told of as a change."""
+        self._table.resync()
+        self._send_due()
+
     def close(self) -> None:
         """Stop watching. Idempotent."""
         if self._socket.fileno() >= 0:

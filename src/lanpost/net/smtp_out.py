@@ -5,14 +5,15 @@ Every failure is a DeliveryError whose text says what happened and where, or an 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import structlog
 
-from lanpost.errors import DeliveryError
+from lanpost.errors import DeliveryError, WrongMachine
+from lanpost.model.address import MailAddress
 from lanpost.model.delivery import Outcome
-from lanpost.model.endpoint import Endpoint
+from lanpost.model.endpoint import Endpoint, proof_of
 from lanpost.model.envelope import Envelope
 from lanpost.net.endpoint_pool import EndpointPool, PoolLimits
 from lanpost.net.smtp_connection import Patience, SmtpConnection
@@ -36,8 +37,20 @@ class SenderLimits:
 class SmtpSender:
     """Sends from one event loop. `hostname` is our name in EHLO: a name, or an address literal; never looked up."""
 
-    def __init__(self, hostname: str, limits: SenderLimits | None = None) -> None:
+    def __init__(
+        self,
+        hostname: str,
+        limits: SenderLimits | None = None,
+        wrong_machine: Callable[[Endpoint, Sequence[MailAddress]], object] = lambda _endpoint, _addresses: None,
+        told: Callable[[Sequence[Outcome]], object] = lambda _outcomes: None,
+    ) -> None:
+        """`wrong_machine` is told of each attempt that met another machine than these addresses' terminal.
+
+        `told` is given the outcomes of every other one that came to an end.
+        """
+        self._told = told
         self._hostname = hostname
+        self._wrong_machine = wrong_machine
         self._patience = (limits or SenderLimits()).patience
         self._pool = EndpointPool((limits or SenderLimits()).pool, self._open)
 
@@ -55,7 +68,11 @@ class SmtpSender:
         """
         whole: bytes | None = None
         for attempt in range(MAX_STALE + 1):
-            connection = await self._pool.take(endpoint)
+            try:
+                connection = await self._pool.take(endpoint)
+            except WrongMachine:
+                self._wrong_machine(endpoint, [recipient.address for recipient in envelope.recipients])
+                raise
             session = connection.session
             may_be_stale = connection.mails > 0 and attempt < MAX_STALE
             try:
@@ -77,10 +94,12 @@ class SmtpSender:
             if may_be_stale and _never_answered(session):
                 continue  # 421 in place of an answer to MAIL: it had been idle too long for the endpoint
             reports = "DSN" in session.extensions
-            return [
+            outcomes = [
                 Outcome.of(recipient, reply, endpoint, reports=reports)
                 for recipient, reply in zip(envelope.recipients, replies, strict=True)
             ]
+            self._told(outcomes)
+            return outcomes
         raise AssertionError("the last attempt is never taken for stale")
 
     async def close(self) -> None:
@@ -88,7 +107,7 @@ class SmtpSender:
         await self._pool.close()
 
     async def _open(self, endpoint: Endpoint, pipelining: bool) -> SmtpConnection:
-        session = SmtpClient(self._hostname, pipelining=pipelining)
+        session = SmtpClient(self._hostname, pipelining=pipelining, proof=proof_of(endpoint))
         connection = await SmtpConnection.open(endpoint, session, self._patience)
         log.debug("connected", endpoint=str(endpoint), extensions=" ".join(session.extensions))
         return connection

@@ -11,7 +11,7 @@ import time
 from bisect import bisect_right, insort
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from itertools import islice
 from operator import itemgetter
@@ -57,9 +57,9 @@ class Draft:
             count += 1
         return count
 
-    def unbind(self, address: MailAddress) -> bool:
+    def unbind(self, address: MailAddress, at: Endpoint | None = None) -> bool:
         entry = self._entry(address)
-        if entry is None or entry.binding is None:
+        if entry is None or entry.binding is None or at not in (None, entry.binding.endpoint):
             return False
         self._put(replace(entry, binding=None))
         self.bound.pop(address.key, None)
@@ -148,6 +148,17 @@ class ChartDocument:
             entry = self._entries.get(key)
             changes.append(Change(number, entry.address if entry else self._removed[key], entry))
         return changes
+
+    def lapsed(self, after: datetime, until: datetime, key: str = "", limit: int = PAGE) -> Sequence[Entry]:
+        """As `ChangeFeed.lapsed`. Looks at every entry."""
+        ends = [
+            (entry.binding.expires, each)
+            for each, entry in self._entries.items()
+            if entry.binding and entry.binding.expires and after <= entry.binding.expires <= until
+        ]
+        begin = (after, key) if key else (after + timedelta.resolution, "")
+        found = sorted(end for end in ends if end > begin)
+        return [self._entries[each] for _, each in found[:limit]]
 
     def draft(self) -> Draft:
         return Draft(self._entries)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from lanpost.content.directory_entry import EXPIRED, LOCATION, endpoint_of
 from lanpost.content.directory_schema import AttributeType, attribute_type, class_name, object_class
@@ -18,13 +18,18 @@ from lanpost.model.address import MailAddress
 from lanpost.model.binding import Binding, Source
 from lanpost.model.details import DETAIL_NAMES, Details
 from lanpost.model.endpoint import Endpoint
+from lanpost.model.proof import Proof
 from lanpost.wire.ldap_messages import Attribute, Modification, ModificationKind, ResultCode
 
 LOCATION_KEYS = frozenset(name.lower() for name in (*LOCATION, EXPIRED))
 ADDRESS_KEYS = ("lanpostaddress", "mail", "maillocaladdress", "lanpostkey")
 DETAIL_KEYS = frozenset(name.lower() for name in DETAIL_NAMES)
 
+ENTRY_KEYS = LOCATION_KEYS | DETAIL_KEYS | {*ADDRESS_KEYS, "objectclass", "cn"}  # all that a terminal's entry has
+
 STRUCTURAL_CLASS = "device"
+
+LAST_MOMENT = datetime.max.replace(tzinfo=UTC)
 
 Held = dict[str, tuple[bytes, ...]]
 
@@ -39,6 +44,8 @@ class Location:
     says_expires: bool = False  # also where it says "never"
     source: Source | None = None
     owner: str | None = None
+    proof: Proof | None = None
+    says_proof: bool = False
 
 
 def held(attributes: Sequence[Attribute]) -> Held:
@@ -70,6 +77,8 @@ def change(attributes: Held, modification: Modification) -> str:
             raise refused("nothing here is incremented", ResultCode.UNWILLING_TO_PERFORM)
     if kind.single and len(after) > 1:
         raise refused(f"{kind.name} has one value", ResultCode.CONSTRAINT_VIOLATION)
+    if after and key not in ENTRY_KEYS:
+        raise refused(f"a terminal's entry has no {kind.name}", ResultCode.OBJECT_CLASS_VIOLATION)
     if after:
         attributes[key] = after
     else:
@@ -86,18 +95,19 @@ def location(attributes: Held, touched: Collection[str]) -> Location | None:
         if said := sorted(LOCATION_KEYS.intersection(touched, attributes)):
             raise refused(f"{said[0]} goes with an address: ipHostNumber", ResultCode.OBJECT_CLASS_VIOLATION)
         return Location(None)
-    says_expires = "lanpostexpires" in touched
-    source = text(attributes, "lanpostsource") if "lanpostsource" in touched else None
+    says_expires, says_proof = "lanpostexpires" in touched, "lanpostproof" in touched
     try:
         return Location(
             endpoint,
             _time(attributes, "lanpostupdated") if "lanpostupdated" in touched else None,
             _time(attributes, "lanpostexpires") if says_expires else None,
             says_expires,
-            Source(source) if source else None,
+            _source(attributes) if "lanpostsource" in touched else None,
             text(attributes, "lanpostowner") if "lanpostowner" in touched else None,
+            Proof.parse(shown) if says_proof and (shown := text(attributes, "lanpostproof")) else None,
+            says_proof,
         )
-    except ValueError as error:
+    except InvalidValue as error:
         raise refused(str(error), ResultCode.INVALID_ATTRIBUTE_SYNTAX) from None
 
 
@@ -107,11 +117,24 @@ def binding_of(address: MailAddress, place: Location, former: Binding | None, no
     updated = place.updated or now
     expires = place.expires
     if not place.says_expires and former is not None and former.expires is not None:
-        expires = updated + max(former.expires - former.updated, timedelta(seconds=1))
+        expires = later(updated, max(former.expires - former.updated, timedelta(seconds=1)))
+    source, owner = place.source or Source.LDAP, place.owner or ""
     try:
-        return Binding(address, place.endpoint, updated, expires, place.source or Source.LDAP, place.owner or "")
+        return Binding(address, place.endpoint, updated, expires, source, owner, proof_after(place, former))
     except InvalidValue as error:
         raise refused(str(error), ResultCode.CONSTRAINT_VIOLATION) from None
+
+
+def proof_after(place: Location, former: Binding | None) -> Proof | None:
+    """What the machine there has to show: as the change says, else as before, if it is the same machine."""
+    if place.says_proof:
+        return place.proof
+    return former.proof if former is not None and former.endpoint == place.endpoint else None
+
+
+def later(time: datetime, by: timedelta) -> datetime:
+    """So much later, or the last moment that there is: who writes the chart names any year."""
+    return time + min(by, LAST_MOMENT - time)
 
 
 def address_told(attributes: Mapping[str, Sequence[bytes]], expected: MailAddress) -> MailAddress:
@@ -270,6 +293,15 @@ def _host(endpoint: str) -> str:
     except InvalidValue as error:
         raise refused(f"{EXPIRED}: {error}", ResultCode.INVALID_ATTRIBUTE_SYNTAX) from None
     return f"{found.host}%{found.zone}" if found.zone else found.host
+
+
+def _source(attributes: Held) -> Source | None:
+    value = text(attributes, "lanpostsource")
+    try:
+        return Source(value) if value else None
+    except ValueError:
+        known = ", ".join(Source)
+        raise refused(f"lanpostSource {value[:40]!r} is none of {known}", ResultCode.CONSTRAINT_VIOLATION) from None
 
 
 def _time(attributes: Held, key: str) -> datetime | None:

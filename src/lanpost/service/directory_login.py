@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from lanpost.content.directory_entry import address_named
 from lanpost.errors import InvalidName, InvalidValue
 from lanpost.model.account import Terminal
-from lanpost.model.address import MailAddress
 from lanpost.model.distinguished_name import DistinguishedName
 from lanpost.service.credentials import Credential
 from lanpost.service.directory_changes import refused
@@ -63,10 +63,13 @@ class DirectoryLogin:
             raise _wrong()
         return Identity(self._tree.entry_name(terminal.address), terminal)
 
-    def certificate(self, address: str) -> Identity:
-        """By a certificate, verified already, that names this mail address (SASL EXTERNAL). 49 no such terminal."""
+    def certificate(self, name: str) -> Identity:
+        """By a certificate, verified already, that names this mail address or `cn` (SASL EXTERNAL).
+
+        49 no such terminal.
+        """
         try:
-            terminal = self._accounts.terminal(MailAddress.parse(address, self._tree.domain))
+            terminal = self._accounts.terminal(address_named(name, self._tree.domain))
         except InvalidValue:
             terminal = None
         if terminal is None:

@@ -225,6 +225,7 @@ CONTROLS = (
     b"1.2.840.113556.1.4.319",  # paged results (RFC 2696)
     b"1.2.840.113556.1.4.473",  # server-side sorting (RFC 2891)
     b"1.3.6.1.4.1.4203.1.9.1.1",  # content synchronisation (RFC 4533)
+    b"2.16.840.1.113730.3.4.2",  # ManageDsaIT (RFC 3296): there is no referral to be taken for an entry
 )
 FEATURES = (
     b"1.3.6.1.4.1.4203.1.5.1",  # "+": all operational attributes (RFC 3673)

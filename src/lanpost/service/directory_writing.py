@@ -32,7 +32,9 @@ from lanpost.service.directory_changes import (
     check_names,
     details_told,
     held,
+    later,
     location,
+    proof_after,
     refused,
 )
 from lanpost.service.directory_search import nothing_at, place_of
@@ -101,8 +103,8 @@ class DirectoryWriter:
             if any(class_name(value.decode()) == "dynamicObject" for value in given.get("objectclass", ())):
                 place = self._with_lease(place, now)
             await self._chart.bind(binding_of(address, place, None, now))
-        else:
-            await self._chart.add(address)
+        elif not await self._chart.add(address):
+            raise refused(f"{name} is there already", ResultCode.ENTRY_ALREADY_EXISTS)
         if details:
             await self._chart.describe(address, details)
 
@@ -135,7 +137,7 @@ class DirectoryWriter:
                     f"a terminal changes where it is, not {', '.join(sorted(other))}",
                     ResultCode.INSUFFICIENT_ACCESS_RIGHTS,
                 )
-            await self._move(writer.terminal, writer.peer, address, place, now)
+            await self._move(writer.terminal, writer.peer, address, place, entry.binding, now)
             return
         await self._write(entry, address, place, details_told(attributes) if touched & DETAIL_KEYS else None, now)
 
@@ -191,12 +193,18 @@ class DirectoryWriter:
             binding = replace(entry.binding, updated=now, expires=now + wanted)
             await self._chart.bind(binding)
         else:
-            request = Request(endpoint=entry.binding.endpoint, lifetime=wanted)
+            request = Request(endpoint=entry.binding.endpoint, lifetime=wanted, proof=entry.binding.proof)
             binding = await self._register(writer.terminal, entry.address, writer.peer, request, now)
         return seconds if binding.expires is None else int((binding.expires - now).total_seconds())
 
     async def _move(
-        self, terminal: Terminal, peer: Endpoint, address: MailAddress, place: Location | None, now: datetime
+        self,
+        terminal: Terminal,
+        peer: Endpoint,
+        address: MailAddress,
+        place: Location | None,
+        former: Binding | None,
+        now: datetime,
     ) -> None:
         """What a terminal says of itself goes by the registrar's rules and clock."""
         if place is None or place.endpoint is None:
@@ -209,7 +217,9 @@ class DirectoryWriter:
                 raise _as_directory(error) from None
             return
         lifetime = place.expires - (place.updated or now) if place.expires else None
-        await self._register(terminal, address, peer, Request(endpoint=place.endpoint, lifetime=lifetime), now)
+        proof = proof_after(place, former)
+        request = Request(endpoint=place.endpoint, lifetime=lifetime, proof=proof)
+        await self._register(terminal, address, peer, request, now)
 
     async def _register(
         self, terminal: Terminal, address: MailAddress, peer: Endpoint, request: Request, now: datetime
@@ -246,7 +256,7 @@ class DirectoryWriter:
         """A dynamic entry that names no end has the registrar's lifetime (RFC 2589 §3)."""
         if place.expires is not None:
             return place
-        return replace(place, expires=(place.updated or now) + self._registrar.lifetime, says_expires=True)
+        return replace(place, expires=later(place.updated or now, self._registrar.lifetime), says_expires=True)
 
     def _refuse_mailbox(self, address: MailAddress) -> None:
         if self._mailboxes.has(address) or self._accounts.user(address) is not None:

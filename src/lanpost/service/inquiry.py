@@ -52,7 +52,7 @@ class Router:
         if entry is not None:
             binding = entry.binding
             if binding is not None and binding.is_live(self._clock()):
-                return Route(address, Way.ENDPOINT, endpoint=binding.endpoint, binding=binding)
+                return Route(address, Way.ENDPOINT, endpoint=binding.destination, binding=binding)
             return Route(address, Way.HOLD, binding=binding)
         if ours:
             return Route(address, Way.UNKNOWN, refusal=NO_SUCH_USER)

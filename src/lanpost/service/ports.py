@@ -19,6 +19,7 @@ from lanpost.model.address import MailAddress
 from lanpost.model.binding import Binding, Entry
 from lanpost.model.delivery import Outcome
 from lanpost.model.details import Details
+from lanpost.model.device import Device
 from lanpost.model.endpoint import Endpoint
 from lanpost.model.envelope import Client, Envelope, Recipient
 from lanpost.model.queued import QueuedMail
@@ -28,7 +29,8 @@ from lanpost.model.reply import Reply
 class Chart(Protocol):
     """The whole table of bindings, wherever it is stored.
 
-    Every method raises ChartUnavailable when the chart cannot be asked: that never means "not there".
+    Every method raises ChartUnavailable when the chart cannot be asked: that never means "not there". Those that
+    write raise InvalidValue for what this kind of chart cannot hold.
     """
 
     async def look_up(self, address: MailAddress, *, whole: bool = True) -> Entry | None:
@@ -47,8 +49,11 @@ class Chart(Protocol):
     async def bind_many(self, bindings: Iterable[Binding], progress: Callable[[int], object] = ...) -> int:
         """Bind all, as fast as the store can; `progress` is told how many are done. Returns their number."""
 
-    async def unbind(self, address: MailAddress) -> bool:
-        """Take the endpoint away and keep the entry: a known terminal without a binding. False: none was bound."""
+    async def unbind(self, address: MailAddress, at: Endpoint | None = None) -> bool:
+        """Take the endpoint away and keep the entry: a known terminal without a binding. False: none was bound.
+
+        `at`: only where it is bound to that very endpoint, and not where it has moved on meanwhile.
+        """
 
     async def add(self, address: MailAddress) -> bool:
         """Make an address known, without a binding. False: it was already."""
@@ -109,12 +114,15 @@ class ChartStore(Protocol):
     def feed(self, after: int, limit: int = ...) -> Sequence[Change] | None:
         """As `ChangeFeed.changes_after`."""
 
+    def lapsed(self, after: datetime, until: datetime, key: str = ..., limit: int = ...) -> Sequence[Entry]:
+        """As `ChangeFeed.lapsed`."""
+
     def generation(self) -> str:
         """As `ChangeFeed.generation`."""
 
     def bind(self, binding: Binding) -> None: ...
     def bind_many(self, bindings: Iterable[Binding]) -> int: ...
-    def unbind(self, address: MailAddress) -> bool: ...
+    def unbind(self, address: MailAddress, at: Endpoint | None = None) -> bool: ...
     def add(self, address: MailAddress) -> bool: ...
     def describe(self, address: MailAddress, details: Details) -> bool: ...
     def remove(self, address: MailAddress) -> bool: ...
@@ -143,15 +151,31 @@ class ChangeFeed(Protocol):
     async def wait_after(self, number: int) -> None:
         """Return once there may be a change after that number."""
 
+    async def lapsed(self, after: datetime, until: datetime, key: str = ..., limit: int = ...) -> Sequence[Entry]:
+        """Whose bindings expired after the one time and not after the other, by that time and their keys.
+
+        Nobody changes an entry when its binding expires, so that has no number. With `key`: what follows the
+        entry of that key that expired at `after`.
+        """
+
 
 class Accounts(Protocol):
     """Terminals and people, on this machine. Raises StoreError."""
 
     def terminal(self, address: MailAddress) -> Terminal | None: ...
+    def terminal_of(self, device: Device) -> Terminal | None:
+        """Whose machine that is: by hardware address, else by client identifier, else by host name."""
+
     def terminals(self) -> Iterator[Terminal]: ...
     def terminal_count(self) -> int: ...
     def put_terminal(self, terminal: Terminal) -> None:
-        """Durable on return; replaces the terminal of that address."""
+        """Durable on return; replaces the terminal of that address. No other may have its machine's names."""
+
+    def rename_terminal(self, address: MailAddress, terminal: Terminal) -> bool:
+        """Put `terminal` in the place of that of `address`, which leads to it from now on. False: there is none."""
+
+    def renamed(self, address: MailAddress) -> Terminal | None:
+        """The terminal whose former address that is."""
 
     def remove_terminal(self, address: MailAddress) -> bool: ...
     def user(self, address: MailAddress) -> User | None: ...

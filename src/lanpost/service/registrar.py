@@ -16,9 +16,14 @@ from lanpost.errors import RegistrationRefused
 from lanpost.model.account import Terminal
 from lanpost.model.address import MailAddress
 from lanpost.model.binding import Binding, Entry, Source
+from lanpost.model.device import Lease
 from lanpost.model.endpoint import SMTP_PORT, Endpoint
 from lanpost.model.networks import Network, is_within
+from lanpost.model.proof import Proof
 from lanpost.service.credentials import Credential, new_secret, sha256_of
+from lanpost.service.handover import Dropped, ignore, make_way
+from lanpost.service.learning import learn
+from lanpost.service.leases import Heard, Leases
 from lanpost.service.ports import Accounts, Chart, Durably, Mailboxes
 from lanpost.service.throttle import Throttle
 
@@ -66,6 +71,8 @@ class Request:
     port: int | None = None
     endpoint: Endpoint | None = None  # None: where it registers from
     lifetime: timedelta | None = None
+    proof: Proof | None = None  # what the machine there will show; None: nothing
+    key: str = field(default="", repr=False)  # of a claim, chosen by the claimant; "": the registrar makes one
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +101,8 @@ class Registrar:
     """Decides on registrations and writes them into the chart.
 
     `administrator_sha256` is of the administrator's secret; b"" means there is none. `durably` runs a write that
-    waits for the disk away from the event loop. `peer` is always where the asking connection comes from.
+    waits for the disk away from the event loop. `peer` is always where the asking connection comes from. `dropped`
+    is told of terminals that another has taken the endpoint from.
     """
 
     def __init__(
@@ -106,12 +114,14 @@ class Registrar:
         *,
         durably: Durably,
         administrator_sha256: bytes = b"",
+        dropped: Dropped = ignore,
     ) -> None:
         self._chart = chart
         self._accounts = accounts
         self._mailboxes = mailboxes
         self._durably = durably
         self._administrator_sha256 = administrator_sha256
+        self._dropped = dropped
         self._wrong_secrets = Throttle(WRONG_SECRETS, timedelta(minutes=1))
         self._claims = Throttle(CLAIMS, timedelta(hours=1))
         self._claiming: set[MailAddress] = set()
@@ -121,6 +131,8 @@ class Registrar:
         """Decide by these rules from now on; bindings made under others stay."""
         self._rules = rules
         self._own_domain = _domain_key(MailAddress.parse("x", rules.domain))
+        # A lease may be longer than what we give ourselves: its DHCP server tells of its end.
+        self._leases = Leases(self._chart, self._accounts, rules.endpoint_ports, MAX_LIFETIME, self._dropped)
 
     @property
     def lifetime(self) -> timedelta:
@@ -135,6 +147,7 @@ class Registrar:
         RegistrationRefused: 401 no or wrong secret, 403 not yours to bind, 404 not enrolled, 409 belongs to
         somebody else, 422 a port or lifetime that is not to be had, 429 too often.
         """
+        address = self._current(address)
         self._refuse_mailbox(address)
         if credential is None and self._rules.claim:
             return await self._claim(address, peer, request, now)
@@ -162,8 +175,34 @@ class Registrar:
         self, address: MailAddress, credential: Credential | None, peer: Endpoint, now: datetime
     ) -> bool:
         """Take the binding away; the terminal stays known. False: it had none. Refusals: 401, 403, 404, 429."""
+        address = self._current(address)
         self._identify(address, credential, peer, now)
         return await self._chart.unbind(address)
+
+    async def hear(
+        self, lease: Lease, happened: datetime, credential: Credential | None, peer: Endpoint, now: datetime
+    ) -> Heard:
+        """What a DHCP server, who speaks for others, says of an address; `happened` is when.
+
+        RegistrationRefused: 401, 403, 429.
+        """
+        speaker = self._identify(None, credential, peer, now, may_speak=True)
+        if ipaddress.ip_address(lease.host).is_loopback and not _is_loopback(peer):
+            raise RegistrationRefused(
+                f"{lease.host} is the mail server itself; name the address of the lease", http_status=422
+            )
+        owner = speaker.terminal.address.key if speaker.terminal else ""
+        return await self._leases.hear(lease, owner, min(happened, now), now)
+
+    async def learn(self, terminal: Terminal, host: str, local_host: str, now: datetime) -> Binding | None:
+        """A terminal has logged in from `host`, at our own address `local_host`: see `learning.learn`.
+
+        RegistrationRefused: 409, 422.
+        """
+        self._refuse_mailbox(terminal.address)
+        self._expect_port(terminal.port)
+        lifetime = self._rules.lifetime
+        return await learn(self._chart, terminal, host, local_host, now, lifetime=lifetime, dropped=self._dropped)
 
     async def get(
         self, address: MailAddress, credential: Credential | None, peer: Endpoint, now: datetime
@@ -172,6 +211,7 @@ class Registrar:
 
         RegistrationRefused: 401, 403, 429; 404 also where the terminal has no binding now.
         """
+        address = self._current(address)
         self._identify(address, credential, peer, now)
         entry = await self._chart.look_up(address)
         if entry is None or entry.binding is None:
@@ -183,10 +223,25 @@ class Registrar:
         self._identify(None, credential, peer, now)
         return self._chart.entries()
 
+    def _current(self, address: MailAddress) -> MailAddress:
+        """What a terminal is called now that was renamed, for one that has not heard of it yet."""
+        if self._accounts.terminal(address) is None and (renamed := self._accounts.renamed(address)):
+            return renamed.address
+        return address
+
     def _identify(
-        self, address: MailAddress | None, credential: Credential | None, peer: Endpoint, now: datetime
+        self,
+        address: MailAddress | None,
+        credential: Credential | None,
+        peer: Endpoint,
+        now: datetime,
+        *,
+        may_speak: bool = False,
     ) -> _Registrant:
-        """Who asks, if he may do anything with that address (None: with all of them)."""
+        """Who asks, if he may do anything with that address (None: with all of them).
+
+        `may_speak`: it is enough that he speaks for others.
+        """
         if (wait := self._wrong_secrets.wait(peer.host, now)) is not None:
             raise RegistrationRefused(
                 f"too many wrong secrets from {peer.host}; try again in {wait.total_seconds():.0f} s",
@@ -200,9 +255,9 @@ class Registrar:
         if own is not None and credential.proves_terminal(own):
             return _Registrant(own)
         if credential.account is not None:
-            named = self._accounts.terminal(credential.account)
+            named = self._accounts.terminal(self._current(credential.account))
             if named is not None and credential.proves_terminal(named):
-                return _may_change(named, address)
+                return _may_speak(named) if may_speak else _may_change(named, address)
         if address is not None and own is None:
             raise _not_enrolled(address)
         self._wrong_secrets.count(peer.host, now)
@@ -224,11 +279,20 @@ class Registrar:
             if registrant.terminal and not await self._is_known(address):
                 raise _not_enrolled(address)
         binding = self._binding(address, registrant, peer, request, now)
-        await self._chart.bind(binding)
+        await self._put_in_force(binding, now)
         return binding
 
+    async def _put_in_force(self, binding: Binding, now: datetime) -> None:
+        await make_way(self._chart, binding, now, self._dropped)
+        await self._chart.bind(binding)
+
     def _binding(
-        self, address: MailAddress, registrant: _Registrant, peer: Endpoint, request: Request, now: datetime
+        self,
+        address: MailAddress,
+        registrant: _Registrant,
+        peer: Endpoint,
+        request: Request,
+        now: datetime,
     ) -> Binding:
         if registrant.terminal is None:
             source, owner = Source.ADMINISTRATOR, ""
@@ -237,7 +301,8 @@ class Registrar:
             owner = registrant.terminal.address.key
         lifetime = self._lifetime(registrant, request)
         expires = None if lifetime is None else now + lifetime
-        return Binding(address, self._endpoint(registrant, peer, request), now, expires, source, owner)
+        endpoint = self._endpoint(registrant, peer, request)
+        return Binding(address, endpoint, now, expires, source, owner, request.proof)
 
     def _endpoint(self, registrant: _Registrant, peer: Endpoint, request: Request) -> Endpoint:
         asked = request.endpoint
@@ -253,17 +318,19 @@ class Registrar:
                 "from that address",
                 http_status=403,
             )
-        if endpoint.port not in self._rules.endpoint_ports:
-            allowed = ", ".join(map(str, self._rules.endpoint_ports))
-            raise RegistrationRefused(
-                f"port {endpoint.port} is not to be had: [delivery] endpoint_ports allows {allowed}",
-                http_status=422,
-            )
+        self._expect_port(endpoint.port)
         if registrant.terminal and _is_loopback(endpoint) and not _is_loopback(peer):
             raise RegistrationRefused(
                 f"{endpoint.host} is the mail server itself; name the terminal's address", http_status=422
             )
         return endpoint
+
+    def _expect_port(self, port: int) -> None:
+        if port not in self._rules.endpoint_ports:
+            allowed = ", ".join(map(str, self._rules.endpoint_ports))
+            raise RegistrationRefused(
+                f"port {port} is not to be had: [delivery] endpoint_ports allows {allowed}", http_status=422
+            )
 
     def _lifetime(self, registrant: _Registrant, request: Request) -> timedelta | None:
         asked = request.lifetime
@@ -277,7 +344,7 @@ class Registrar:
 
     async def _claim(self, address: MailAddress, peer: Endpoint, request: Request, now: datetime) -> Registration:
         self._refuse_claim(address, peer, now)
-        key = new_secret(address)
+        key = request.key or new_secret(address)
         terminal = Terminal(address, sha256_of(key), now)
         binding = self._binding(address, _Registrant(terminal), peer, request, now)
         self._claiming.add(address)
@@ -288,7 +355,7 @@ class Registrar:
             # The account is first: a binding that nobody holds the key of would be there for good.
             await self._durably(lambda: self._put_claimed(terminal))
             try:
-                await self._chart.bind(binding)
+                await self._put_in_force(binding, now)
             except BaseException:
                 await self._durably(lambda: _forget(self._accounts, terminal))
                 raise
@@ -347,6 +414,16 @@ def _may_change(terminal: Terminal, address: MailAddress | None) -> _Registrant:
     raise RegistrationRefused(
         f"this secret is of {terminal.address}, which may change its own binding and nobody else's; "
         "an administrator's secret may more",
+        http_status=403,
+    )
+
+
+def _may_speak(terminal: Terminal) -> _Registrant:
+    if terminal.speaks_for_others:
+        return _Registrant(terminal)
+    raise RegistrationRefused(
+        f"{terminal.address} speaks for itself only; a DHCP server's account is made with "
+        "`lanpost terminal add NAME --speaks-for-others`",
         http_status=403,
     )
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 SPREAD = 0.2  # a pause is longer or shorter by up to this share, so that mails do not come in step
 SOON = 30.0  # the longest pause while the chart cannot be asked: it says nothing of the terminal
+YOUNG = 15.0  # age of a binding whose address may not answer yet: a DHCP server tells while it is being tested
+YOUNG_PAUSE = 1.0  # the longest pause then
 _MAX_DOUBLINGS = 40
 
 
@@ -35,11 +37,14 @@ class Schedule:
 
         The pause doubles from `first_retry` to `last_retry`. While a terminal's registration is younger than that,
         the pause is no longer than its age: a terminal that has just come up or moved is tried often, however long
-        its mail has waited. `soon`: nothing is known against the endpoint. Never later than the giving up.
+        its mail has waited; within its first seconds, while it is perhaps still testing its address, every second.
+        `soon`: nothing is known against the endpoint. Never later than the giving up.
         """
         pause = min(self.last_retry, self.first_retry * 2.0 ** min(max(attempts - 1, 0), _MAX_DOUBLINGS))
         if registered is not None:
             pause = min(pause, max(self.first_retry, now - registered))
+            if abs(now - registered) < YOUNG:
+                pause = min(pause, YOUNG_PAUSE)
         if soon:
             pause = min(pause, SOON)
         return min(

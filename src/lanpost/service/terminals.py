@@ -5,7 +5,7 @@ Raises RegistrationRefused (409 taken, 404 not enrolled), ChartUnavailable and S
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -13,8 +13,24 @@ from lanpost.errors import RegistrationRefused
 from lanpost.model.account import Terminal
 from lanpost.model.address import MailAddress
 from lanpost.model.binding import Binding
+from lanpost.model.device import UNKNOWN_DEVICE, Device
+from lanpost.model.endpoint import SMTP_PORT
 from lanpost.service.credentials import new_secret, sha256_of
 from lanpost.service.ports import Accounts, Chart
+
+_NAMES = {"mac": "hardware address", "client_id": "client identifier", "hostname": "host name"}
+
+
+@dataclass(frozen=True, slots=True)
+class Traits:
+    """How others may say where a terminal is that says nothing itself."""
+
+    device: Device = UNKNOWN_DEVICE
+    learn: bool = False
+    port: int = SMTP_PORT
+
+
+NO_TRAITS = Traits()
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +54,14 @@ class Terminals:
         self._chart = chart
         self._accounts = accounts
 
-    async def add(self, address: MailAddress, now: datetime, *, speaks_for_others: bool = False) -> str:
+    async def add(
+        self,
+        address: MailAddress,
+        now: datetime,
+        *,
+        speaks_for_others: bool = False,
+        traits: Traits = NO_TRAITS,
+    ) -> str:
         """Enrol a terminal. Returns its secret, which is stored nowhere."""
         if self._accounts.user(address) is not None:
             raise RegistrationRefused(
@@ -51,8 +74,11 @@ class Terminals:
                 f"{address} is enrolled already; `lanpost terminal rotate {address}` makes it a new token",
                 http_status=409,
             )
+        self._refuse_anothers(traits.device, address)
         secret = new_secret(address)
-        self._accounts.put_terminal(Terminal(address, sha256_of(secret), now, speaks_for_others))
+        self._accounts.put_terminal(
+            Terminal(address, sha256_of(secret), now, speaks_for_others, traits.device, traits.learn, traits.port)
+        )
         try:
             await self._chart.add(address)
         except BaseException:
@@ -76,6 +102,55 @@ class Terminals:
         self._accounts.put_terminal(replace(self._enrolled(address), secret_sha256=sha256_of(secret)))
         await self._chart.add(address)
         return secret
+
+    def set(self, address: MailAddress, change: Callable[[Traits], Traits]) -> Terminal:
+        """Change how others may say where the terminal is; its secret and its binding stay."""
+        terminal = self._enrolled(address)
+        traits = change(Traits(terminal.device, terminal.learn, terminal.port))
+        self._refuse_anothers(traits.device, address)
+        changed = replace(terminal, device=traits.device, learn=traits.learn, port=traits.port)
+        self._accounts.put_terminal(changed)
+        return changed
+
+    def _refuse_anothers(self, device: Device, address: MailAddress) -> None:
+        for name, shown in _NAMES.items():
+            value = getattr(device, name)
+            other = self._accounts.terminal_of(Device(**{name: value}))
+            if other is not None and other.address != address:
+                raise RegistrationRefused(
+                    f"{value} is the {shown} of {other.address} already; `lanpost terminal set {other.address} "
+                    f"--no-{name.replace('_', '-')}` takes it away there",
+                    http_status=409,
+                )
+
+    async def rename(self, address: MailAddress, new: MailAddress) -> Terminal:
+        """Give the terminal another address; its secret stays good, under the old one too, until it has heard.
+
+        Its binding and what the chart says of it go along. 409 where the new address is somebody's.
+        """
+        terminal = self._enrolled(address)
+        if self._accounts.terminal(new) is not None or self._accounts.user(new) is not None:
+            raise RegistrationRefused(f"{new} is somebody's here already; choose another", http_status=409)
+        if await self.knows(new):
+            raise RegistrationRefused(
+                f"{new} is in the chart already; `lanpost chart remove {new}` first", http_status=409
+            )
+        renamed = replace(terminal, address=new)
+        entry = await self._chart.look_up(address)
+        await self._chart.add(new)
+        try:
+            if entry is not None and entry.details:
+                await self._chart.describe(new, entry.details)
+            if entry is not None and (binding := entry.binding) is not None:
+                owner = new.key if binding.owner == address.key else binding.owner
+                await self._chart.bind(replace(binding, address=new, owner=owner))
+            if not self._accounts.rename_terminal(address, renamed):
+                self._enrolled(address)  # somebody has just removed it
+        except BaseException:
+            await self._chart.remove(new)
+            raise
+        await self._chart.remove(address)
+        return renamed
 
     async def remove(self, address: MailAddress) -> None:
         """Forget the terminal, its secret and its place in the chart."""

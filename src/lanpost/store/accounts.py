@@ -9,12 +9,22 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from lanpost.model.account import Terminal, User
 from lanpost.model.address import MailAddress
-from lanpost.store.sqlite import BUSY_SECONDS, Schema, from_micros, open_database, sqlite_error, to_micros
+from lanpost.model.device import Device
+from lanpost.store.sqlite import (
+    BUSY_SECONDS,
+    Schema,
+    from_micros,
+    open_database,
+    sqlite_error,
+    to_micros,
+    transaction,
+)
 
 SCHEMA = Schema(
     what="file of accounts",
@@ -33,10 +43,36 @@ SCHEMA = Schema(
                 " password_hash TEXT NOT NULL, created INTEGER NOT NULL) WITHOUT ROWID"
             ),
         ),
+        (
+            # "": not known. Two terminals cannot be one machine.
+            "ALTER TABLE terminal ADD COLUMN mac TEXT NOT NULL DEFAULT ''",
+            "ALTER TABLE terminal ADD COLUMN client_id TEXT NOT NULL DEFAULT ''",
+            "ALTER TABLE terminal ADD COLUMN hostname TEXT NOT NULL DEFAULT ''",
+            "ALTER TABLE terminal ADD COLUMN learn INTEGER NOT NULL DEFAULT 0",
+            "ALTER TABLE terminal ADD COLUMN port INTEGER NOT NULL DEFAULT 25",
+            "CREATE UNIQUE INDEX terminal_mac ON terminal (mac) WHERE mac <> ''",
+            "CREATE UNIQUE INDEX terminal_client_id ON terminal (client_id) WHERE client_id <> ''",
+            "CREATE UNIQUE INDEX terminal_hostname ON terminal (hostname) WHERE hostname <> ''",
+        ),
+        # Former addresses of terminals: those who have not heard yet still say them.
+        ("CREATE TABLE renamed (key TEXT PRIMARY KEY, now TEXT NOT NULL) WITHOUT ROWID",),
     ),
 )
 
-_TERMINALS = "SELECT key, local, domain, secret_sha256, enrolled, speaks_for_others FROM terminal"
+_TERMINAL_COLUMNS = (
+    "key, local, domain, secret_sha256, enrolled, speaks_for_others, mac, client_id, hostname, learn, port"
+)
+_TERMINALS = f"SELECT {_TERMINAL_COLUMNS} FROM terminal"  # noqa: S608
+# Not INSERT OR REPLACE: that would make way for a machine by deleting the other terminal that has it.
+_PUT_TERMINAL = (
+    f"INSERT INTO terminal ({_TERMINAL_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
+    " ON CONFLICT (key) DO UPDATE SET local = excluded.local, domain = excluded.domain,"
+    " secret_sha256 = excluded.secret_sha256, enrolled = excluded.enrolled,"
+    " speaks_for_others = excluded.speaks_for_others, mac = excluded.mac, client_id = excluded.client_id,"
+    " hostname = excluded.hostname, learn = excluded.learn, port = excluded.port"
+)
+_BY_DEVICE = tuple(f"{_TERMINALS} WHERE {name} = ? AND {name} <> ''" for name in ("mac", "client_id", "hostname"))
+_RENAMED = f"{_TERMINALS} WHERE key = (SELECT now FROM renamed WHERE key = ?)"  # noqa: S608
 _USERS = "SELECT key, local, domain, password_hash, created FROM user"
 
 
@@ -58,6 +94,13 @@ class SqliteAccounts:
         rows = self._rows(f"{_TERMINALS} WHERE key = ?", address.key)
         return _terminal(rows[0]) if rows else None
 
+    def terminal_of(self, device: Device) -> Terminal | None:
+        """Whose machine that is: by hardware address, else by client identifier, else by host name."""
+        for statement, value in zip(_BY_DEVICE, (device.mac, device.client_id, device.hostname), strict=True):
+            if value and (rows := self._rows(statement, value)):
+                return _terminal(rows[0])
+        return None
+
     def terminals(self) -> Iterator[Terminal]:
         """All of them by key, as they are now."""
         return map(_terminal, self._rows(f"{_TERMINALS} ORDER BY key"))
@@ -67,16 +110,31 @@ class SqliteAccounts:
         return int(self._rows("SELECT count(*) FROM terminal")[0][0])
 
     def put_terminal(self, terminal: Terminal) -> None:
-        self._change(
-            "INSERT OR REPLACE INTO terminal VALUES (?, ?, ?, ?, ?, ?)",
-            *_parts(terminal.address),
-            terminal.secret_sha256,
-            to_micros(terminal.enrolled),
-            terminal.speaks_for_others,
-        )
+        with self._transaction() as database:
+            database.execute("DELETE FROM renamed WHERE key = ?", (terminal.address.key,))
+            database.execute(_PUT_TERMINAL, _values(terminal))
+
+    def rename_terminal(self, address: MailAddress, terminal: Terminal) -> bool:
+        """Put `terminal` in the place of that of `address`, which leads to it from now on. False: there is none."""
+        with self._transaction() as database:
+            if not database.execute("DELETE FROM terminal WHERE key = ?", (address.key,)).rowcount:
+                return False
+            now = terminal.address.key
+            database.execute(_PUT_TERMINAL, _values(terminal))
+            database.execute("UPDATE renamed SET now = ? WHERE now = ?", (now, address.key))
+            database.execute("INSERT OR REPLACE INTO renamed VALUES (?, ?)", (address.key, now))
+            database.execute("DELETE FROM renamed WHERE key = ?", (now,))
+        return True
+
+    def renamed(self, address: MailAddress) -> Terminal | None:
+        """The terminal whose former address that is."""
+        rows = self._rows(_RENAMED, address.key)
+        return _terminal(rows[0]) if rows else None
 
     def remove_terminal(self, address: MailAddress) -> bool:
-        return self._change("DELETE FROM terminal WHERE key = ?", address.key)
+        with self._transaction() as database:
+            database.execute("DELETE FROM renamed WHERE now = ?", (address.key,))
+            return database.execute("DELETE FROM terminal WHERE key = ?", (address.key,)).rowcount > 0
 
     def user(self, address: MailAddress) -> User | None:
         rows = self._rows(f"{_USERS} WHERE key = ?", address.key)
@@ -110,6 +168,15 @@ class SqliteAccounts:
         except sqlite3.Error as error:
             raise sqlite_error(error, self.file) from error
 
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        """What is done inside is durable together, or not done."""
+        try:
+            with self._writing, transaction(self._writer):
+                yield self._writer
+        except sqlite3.Error as error:
+            raise sqlite_error(error, self.file) from error
+
     def _change(self, statement: str, *values: object) -> bool:
         """One statement is one transaction: durable on return. Tells whether there was a row to change."""
         try:
@@ -123,11 +190,34 @@ def _parts(address: MailAddress) -> tuple[str, str, str]:
     return address.key, address.local, address.domain
 
 
+def _values(terminal: Terminal) -> tuple[object, ...]:
+    """Those of _TERMINAL_COLUMNS."""
+    device = terminal.device
+    return (
+        *_parts(terminal.address),
+        terminal.secret_sha256,
+        to_micros(terminal.enrolled),
+        terminal.speaks_for_others,
+        device.mac,
+        device.client_id,
+        device.hostname,
+        terminal.learn,
+        terminal.port,
+    )
+
+
 def _terminal(row: Any) -> Terminal:
     # Built from its parts, not parsed: only valid ones were ever written.
-    key, local, domain, secret_sha256, enrolled, speaks_for_others = row
-    address = MailAddress(local, domain, key)
-    return Terminal(address, secret_sha256, from_micros(enrolled), bool(speaks_for_others))
+    key, local, domain, secret_sha256, enrolled, speaks_for_others, mac, client_id, hostname, learn, port = row
+    return Terminal(
+        MailAddress(local, domain, key),
+        secret_sha256,
+        from_micros(enrolled),
+        bool(speaks_for_others),
+        Device(mac, client_id, hostname),
+        bool(learn),
+        port,
+    )
 
 
 def _user(row: Any) -> User:

@@ -27,6 +27,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from lanpost.errors import InvalidAddress, StoreError
+from lanpost.model.account import CERTIFIED_ACCOUNTS
 from lanpost.model.token import REGISTRAR_NAME
 from lanpost.store.files import give_to_folders_owner, replace_file, store_error
 
@@ -132,16 +133,24 @@ class Authority:
         self._contexts.append(context)
         return context
 
-    def issue_client(self, address: str, now: datetime) -> bytes:
+    def issue_client(self, address: str, now: datetime, entry: str = "") -> bytes:
         """A key and a certificate by which a terminal proves that it is this address, PEM, good for a year.
 
-        InvalidAddress: no certificate can bear it.
+        `entry`: the `cn` of its entry, where that is another: OpenLDAP knows by it who comes. InvalidAddress: no
+        certificate can bear it.
         """
-        if not address.isascii() and len(address) > MAX_COMMON_NAME:
-            raise InvalidAddress(f"{address} is too long for a certificate; there {MAX_COMMON_NAME} characters fit")
+        name = entry or address
+        if len(name) > MAX_COMMON_NAME and not address.isascii():
+            raise InvalidAddress(f"{name} is too long for a certificate; there {MAX_COMMON_NAME} characters fit")
         key = ec.generate_private_key(ec.SECP256R1())
         names: list[x509.GeneralName] = [x509.RFC822Name(address)] if address.isascii() else []
-        certificate = self._signed(address[:MAX_COMMON_NAME], key, now, ExtendedKeyUsageOID.CLIENT_AUTH, names)
+        certificate = self._signed(name[:MAX_COMMON_NAME], key, now, ExtendedKeyUsageOID.CLIENT_AUTH, names)
+        return _key_pem(key) + certificate.public_bytes(serialization.Encoding.PEM)
+
+    def issue_account(self, name: str, now: datetime) -> bytes:
+        """The same for an account of a directory that is no terminal, as a mail server's in OpenLDAP."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        certificate = self._signed(name, key, now, ExtendedKeyUsageOID.CLIENT_AUTH, [], unit=CERTIFIED_ACCOUNTS)
         return _key_pem(key) + certificate.public_bytes(serialization.Encoding.PEM)
 
     def issue_server(self, hosts: Collection[str], now: datetime) -> bytes:
@@ -210,6 +219,7 @@ class Authority:
         now: datetime,
         usage: x509.ObjectIdentifier,
         alternatives: Sequence[x509.GeneralName],
+        unit: str = "",
     ) -> x509.Certificate:
         end = min(now + SERVER_LIFETIME, self._certificate.not_valid_after_utc)
         if end - now < SERVER_LIFETIME / 2:
@@ -219,7 +229,7 @@ class Authority:
             )
         issuer = self._certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
         builder = (
-            _builder(name, self._certificate.subject, key.public_key(), now - BACKDATED, end)
+            _builder(_subject(name, unit), self._certificate.subject, key.public_key(), now - BACKDATED, end)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(_key_usage(digital_signature=True), critical=True)
             .add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
@@ -239,9 +249,9 @@ def _server_context() -> ssl.SSLContext:
 def _make_ca(folder: Path, now: datetime) -> None:
     key = ec.generate_private_key(ec.SECP256R1())
     # Two servers' CAs must not bear one name: a client that trusts both would try the wrong key.
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"lanpost CA {os.urandom(4).hex()}")])
+    subject = _subject(f"lanpost CA {os.urandom(4).hex()}")
     certificate = (
-        _builder(None, subject, key.public_key(), now - BACKDATED, now + CA_LIFETIME)
+        _builder(subject, subject, key.public_key(), now - BACKDATED, now + CA_LIFETIME)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(_key_usage(key_cert_sign=True, crl_sign=True), critical=True)
         .sign(key, hashes.SHA256())
@@ -255,10 +265,14 @@ def _write(path: Path, content: bytes, mode: int = 0o600) -> None:
     give_to_folders_owner(path)
 
 
+def _subject(name: str, unit: str = "") -> x509.Name:
+    units = [x509.NameAttribute(NameOID.ORGANIZATIONAL_UNIT_NAME, unit)] if unit else []
+    return x509.Name([*units, x509.NameAttribute(NameOID.COMMON_NAME, name)])
+
+
 def _builder(
-    name: str | None, issuer: x509.Name, key: ec.EllipticCurvePublicKey, begin: datetime, end: datetime
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, begin: datetime, end: datetime
 ) -> x509.CertificateBuilder:
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]) if name else issuer
     return (
         x509.CertificateBuilder()
         .subject_name(subject)

@@ -13,6 +13,7 @@ import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from operator import attrgetter, itemgetter
 from pathlib import Path
 from typing import Any, cast
@@ -22,6 +23,7 @@ from lanpost.model.address import MailAddress
 from lanpost.model.binding import Binding, Entry, Source
 from lanpost.model.details import NO_DETAILS, Details
 from lanpost.model.endpoint import Endpoint
+from lanpost.model.proof import Proof
 from lanpost.service.ports import Change
 from lanpost.store.sqlite import (
     BUSY_SECONDS,
@@ -71,10 +73,11 @@ SCHEMA = Schema(
             "ALTER TABLE counter ADD COLUMN generation TEXT NOT NULL DEFAULT ''",
             "UPDATE counter SET generation = lower(hex(randomblob(8))), horizon = last_change",
         ),
+        ("ALTER TABLE entry ADD COLUMN proof TEXT",),
     ),
 )
 
-COLUMNS = "key, local, domain, host, port, zone, updated, expires, source, owner, details"
+COLUMNS = "key, local, domain, host, port, zone, updated, expires, source, owner, proof, details"
 _BINDING_COLUMNS = COLUMNS.removesuffix(", details")
 _LOOK_UP = f"SELECT {COLUMNS} FROM entry WHERE key = ?"  # noqa: S608
 _PAGE = f"SELECT {COLUMNS} FROM entry WHERE key > ? ORDER BY key LIMIT ?"  # noqa: S608
@@ -87,18 +90,24 @@ _CHANGES = (
 )
 _ALL_CHANGES = f"SELECT change, {COLUMNS} FROM entry WHERE change > ? ORDER BY change LIMIT ?"  # noqa: S608
 _REMOVALS = "SELECT change, key, local, domain FROM removed WHERE change > ? ORDER BY change LIMIT ?"
+_LAPSED = (  # by its index alone, which holds the keys too
+    f"SELECT {COLUMNS} FROM entry WHERE expires BETWEEN ? AND ? AND (expires > ? OR key > ?)"  # noqa: S608
+    " ORDER BY expires, key LIMIT ?"
+)
 _BIND = (
-    f"INSERT INTO entry ({_BINDING_COLUMNS}, change) VALUES (?,?,?,?,?,?,?,?,?,?,?)"  # noqa: S608
+    f"INSERT INTO entry ({_BINDING_COLUMNS}, change) VALUES (?,?,?,?,?,?,?,?,?,?,?,?)"  # noqa: S608
     " ON CONFLICT (key) DO UPDATE SET local = excluded.local, domain = excluded.domain, host = excluded.host,"
     " port = excluded.port, zone = excluded.zone, updated = excluded.updated, expires = excluded.expires,"
-    " source = excluded.source, owner = excluded.owner, change = excluded.change"
+    " source = excluded.source, owner = excluded.owner, proof = excluded.proof,"
+    " change = excluded.change"
 )
 _UNBIND = (
     "UPDATE entry SET host = NULL, port = NULL, zone = NULL, updated = NULL, expires = NULL, source = NULL,"
-    " owner = NULL, change = ? WHERE key = ? AND host IS NOT NULL"
+    " owner = NULL, proof = NULL, change = ? WHERE key = ? AND host IS NOT NULL"
 )
+_UNBIND_AT = f"{_UNBIND} AND host = ? AND port = ? AND zone = ?"
 
-Row = tuple[str, str, str, str | None, int, str, int, int | None, str, str, str | None]
+Row = tuple[str, str, str, str | None, int, str, int, int | None, str, str, str | None, str | None]
 
 
 class SqliteChart:
@@ -170,6 +179,11 @@ class SqliteChart:
         changes.sort(key=attrgetter("number"))
         return changes[:limit]
 
+    def lapsed(self, after: datetime, until: datetime, key: str = "", limit: int = PAGE) -> Sequence[Entry]:
+        """Whose bindings expired after the one time and not after the other; with `key`: what follows that one."""
+        begin = to_micros(after) if key else to_micros(after) + 1
+        return [entry_of(row) for row in self._read(_LAPSED, begin, to_micros(until), begin, key, limit)]
+
     def bind(self, binding: Binding) -> None:
         """Put a binding in force, durably, in place of the address's former one."""
         self.bind_many((binding,))
@@ -185,9 +199,11 @@ class SqliteChart:
                 self._writer.executemany(_BIND, rows[at : at + WRITTEN_AT_ONCE])
         return len(rows)
 
-    def unbind(self, address: MailAddress) -> bool:
-        """Take the endpoint away and keep the entry. False: none was bound."""
-        return self._change(_UNBIND, address.key)
+    def unbind(self, address: MailAddress, at: Endpoint | None = None) -> bool:
+        """Take the endpoint (`at`: only that one) away and keep the entry. False: none was bound."""
+        if at is None:
+            return self._change(_UNBIND, address.key)
+        return self._change(_UNBIND_AT, address.key, at.host, at.port, at.zone)
 
     def add(self, address: MailAddress) -> bool:
         """Make an address known, without a binding. False: it was already."""
@@ -211,7 +227,7 @@ class SqliteChart:
                 self._forget_removed()
         return True
 
-    def _change(self, statement: str, *values: str | None) -> bool:
+    def _change(self, statement: str, *values: str | int | None) -> bool:
         """Write with the next number as the first value. False: there was nothing to change, and no number is used.
 
         Whoever follows the numbers waits for what bears them.
@@ -274,7 +290,7 @@ def row_of(entry: Entry) -> tuple[object, ...]:
     if entry.binding:
         return (*_values(entry.binding), details)
     address = entry.address
-    return (address.key, address.local, address.domain, None, None, None, None, None, None, None, details)
+    return (address.key, address.local, address.domain, None, None, None, None, None, None, None, None, details)
 
 
 def _values(binding: Binding) -> tuple[object, ...]:
@@ -290,6 +306,7 @@ def _values(binding: Binding) -> tuple[object, ...]:
         to_micros(expires) if expires else None,
         binding.source.value,
         binding.owner,
+        str(binding.proof) if binding.proof else None,
     )
 
 
@@ -299,7 +316,7 @@ _SOURCES = {source.value: source for source in Source}
 def entry_of(row: Row) -> Entry:
     """What the values of COLUMNS say. Raises StoreError."""
     # Built from their parts, not parsed: only valid ones were ever written.
-    key, local, domain, host, port, zone, updated, expires, source, owner, told = row
+    key, local, domain, host, port, zone, updated, expires, source, owner, proof, told = row
     address = MailAddress(local, domain, key)
     details = NO_DETAILS if told is None else Details(tuple(map(tuple, json.loads(told))))
     if host is None:
@@ -309,5 +326,6 @@ def entry_of(row: Row) -> Entry:
         written_by = _SOURCES[source]
     except KeyError:
         raise StoreError(f"the chart's entry {key} has an unknown source {source!r}; upgrade lanpost") from None
-    since = from_micros(updated)
-    return Entry(address, Binding(address, Endpoint(host, port, zone), since, until, written_by, owner), details)
+    shown = Proof.parse(proof) if proof else None
+    endpoint, since = Endpoint(host, port, zone), from_micros(updated)
+    return Entry(address, Binding(address, endpoint, since, until, written_by, owner, shown), details)

@@ -21,7 +21,7 @@ BATCH = 5_000  # entries written or read at a time
 CACHE = 16 * 2**20  # octets in memory before the disk is used; an ordinary office's chart never gets there
 
 _PLACE = Path("temporary files")  # for error messages; SQLite takes SQLITE_TMPDIR, else /var/tmp
-_PUT = f"INSERT INTO entry ({COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?)"  # noqa: S608
+_PUT = f"INSERT INTO entry ({COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?)"  # noqa: S608
 # By rowid too: where a file names an address twice, what it says last comes last.
 _SORTED = f"SELECT {COLUMNS} FROM entry WHERE {{}} ORDER BY key, rowid"  # noqa: S608
 

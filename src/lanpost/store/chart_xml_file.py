@@ -115,6 +115,12 @@ class XmlFileChart:
             self._refresh()
             return self._document.feed(after, limit)
 
+    def lapsed(self, after: datetime, until: datetime, key: str = "", limit: int = PAGE) -> Sequence[Entry]:
+        """As `ChangeFeed.lapsed`."""
+        with self._asking:
+            self._refresh()
+            return self._document.lapsed(after, until, key, limit)
+
     def generation(self) -> str:
         """Another word for another object: it numbers what it sees itself."""
         return self._document.generation
@@ -129,10 +135,10 @@ class XmlFileChart:
         with self._drafting() as draft:
             return draft.bind_many(bindings)
 
-    def unbind(self, address: MailAddress) -> bool:
-        """Take the endpoint away and keep the entry. False: none was bound."""
+    def unbind(self, address: MailAddress, at: Endpoint | None = None) -> bool:
+        """Take the endpoint (`at`: only that one) away and keep the entry. False: none was bound."""
         with self._drafting() as draft:
-            return draft.unbind(address)
+            return draft.unbind(address, at)
 
     def add(self, address: MailAddress) -> bool:
         """Make an address known, without a binding. False: it was already."""

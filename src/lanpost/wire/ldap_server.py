@@ -46,7 +46,7 @@ from lanpost.wire.ldap_operations import (
 
 MAX_MESSAGE: Final = 256 * 1024  # octets of a request from anybody; the entry of a terminal has less than 1,000
 MAX_MESSAGE_OF_THE_TRUSTED: Final = 4 * 1024 * 1024  # for `max_message`, once somebody known has bound
-MAX_OPEN_OPERATIONS: Final = 64  # of one connection; more wait, unread
+MAX_OPEN_OPERATIONS: Final = 16  # of one connection; more wait, unread
 MAX_UNSENT: Final = 256 * 1024  # octets of answers; past that no request is given out until they are sent
 
 

@@ -3,7 +3,8 @@
 `begin` a mail in READY, hand over what `data_to_send` gives, feed `receive_data`, pull `next_event` until None.
 Nothing that the peer says or does raises: it becomes an event. LocalProtocolError: our caller broke the order.
 
-RFC 5321; PIPELINING (RFC 2920), SIZE (1870), 8BITMIME (6152), SMTPUTF8 (6531), DSN (3461), CHUNKING (3030).
+RFC 5321; PIPELINING (RFC 2920), SIZE (1870), 8BITMIME (6152), SMTPUTF8 (6531), DSN (3461), CHUNKING (3030),
+STARTTLS (3207).
 """
 
 from __future__ import annotations
@@ -14,14 +15,16 @@ from enum import StrEnum
 
 from lanpost.errors import LocalProtocolError
 from lanpost.model.envelope import Envelope
+from lanpost.model.proof import Proof, ProofKind
 from lanpost.model.reply import Reply
 from lanpost.wire import smtp_envelope
-from lanpost.wire.smtp_replies import ReplyReader
+from lanpost.wire.smtp_replies import ReplyReader, greeting_name
 
 
 class State(StrEnum):
     GREETING = "greeting"  # connected, nothing said yet
     HELLO = "hello"  # EHLO, or HELO after it, is sent
+    SECURING = "securing"  # STARTTLS is sent, or was answered and TLS begins
     READY = "ready"  # no mail under way
     ENVELOPE = "envelope"  # MAIL, RCPT and DATA are on their way
     CONTENT = "content"  # after 354
@@ -33,7 +36,8 @@ class State(StrEnum):
 
 MOVES = {  # what may happen in each state, and where it leads; to CLOSED everything may lead
     State.GREETING: {"greeted": State.HELLO},
-    State.HELLO: {"welcomed": State.READY},
+    State.HELLO: {"welcomed": State.READY, "STARTTLS": State.SECURING},
+    State.SECURING: {"TLS began": State.HELLO},
     State.READY: {"begin": State.ENVELOPE, "quit": State.QUITTING},
     State.ENVELOPE: {
         "go ahead": State.CONTENT,
@@ -53,6 +57,11 @@ MOVES = {  # what may happen in each state, and where it leads; to CLOSED everyt
 @dataclass(frozen=True, slots=True)
 class Ready:
     """The next mail may begin."""
+
+
+@dataclass(frozen=True, slots=True)
+class StartTls:
+    """TLS begins now; `tls_started` when it has, and the peer has shown the certificate that it must have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,22 +86,26 @@ class Closed:
     text: str  # follows the endpoint's name: "10.0.0.7:25 closed the connection"
     status: str  # RFC 3463
     reply: Reply | None = None
+    wrong_machine: bool = False  # it did not prove to be the terminal that is expected there
 
 
-Event = Ready | ContentWanted | MailDone | Closed
+Event = Ready | StartTls | ContentWanted | MailDone | Closed
 
 READY = Ready()
+START_TLS = StartTls()
 CONTENT_WANTED = ContentWanted()
 
 _ASK_EHLO_AGAIN = frozenset({500, 501, 502, 504, 550, 554})  # by which old servers refuse EHLO (RFC 5321 §4.1.1.1)
 _NO_SMTPUTF8 = Reply(550, "5.6.7", "this mail needs SMTPUTF8 and the endpoint does not offer it")  # RFC 6531 §3.5
 _END = b".\r\n"
+_TLS = "TLS"  # no reply: whatever is received before it has begun counts for nothing
 
 
 class SmtpClient:
     """One connection's session. `hostname` is what we call ourselves: a name, or an address literal.
 
-    `pipelining` False: wait for each reply, whatever the peer offers.
+    `pipelining` False: wait for each reply, whatever the peer offers. `proof`: what the peer must show before it is
+    given mail. TLS begins only where that asks for it (RFC 3207).
     """
 
     __slots__ = (
@@ -102,6 +115,7 @@ class SmtpClient:
         "_hello",
         "_mail",
         "_may_pipeline",
+        "_proof",
         "_recipients",
         "_replies",
         "_step",
@@ -111,17 +125,20 @@ class SmtpClient:
         "answers",
         "awaiting",
         "extensions",
+        "secure",
         "state",
         "whole",
     )
 
-    def __init__(self, hostname: str, *, pipelining: bool = True) -> None:
+    def __init__(self, hostname: str, *, pipelining: bool = True, proof: Proof | None = None) -> None:
         self.state = State.GREETING
+        self.secure = False  # TLS has begun
         self.awaiting = "greeting"  # what the next reply answers, for people
         self.answers = 0  # replies so far: it moves while the peer gets on
         self.extensions: dict[str, str] = {}  # EHLO keyword -> parameters
         self._hello = hostname
         self._may_pipeline = pipelining
+        self._proof = proof
         self._replies = ReplyReader()
         self._to_send: list[bytes] = []
         self._event: Event | None = None  # known without a reply from the peer
@@ -175,6 +192,17 @@ class SmtpClient:
         data = b"".join(to_send)
         to_send.clear()
         return data
+
+    def tls_started(self) -> None:
+        """TLS has begun; what was said before counts no more (RFC 3207 §4.2)."""
+        self._move("TLS began")
+        self.secure = True
+        self.extensions = {}
+        if self._replies.has_pending:
+            self.awaiting = "STARTTLS"
+            self._event = self._closed("sent data in the clear behind its answer to STARTTLS", "4.7.0")
+            return
+        self._command(smtp_envelope.encoded(f"EHLO {self._hello}\r\n", 1), "EHLO")
 
     def begin(self, envelope: Envelope, content: bytes | None = None, size: int | None = None) -> None:
         """Start a mail. `content` is all of it, if it is at hand, dot-stuffed and ending with CRLF.
@@ -238,7 +266,7 @@ class SmtpClient:
                 if isinstance(event, Closed):
                     self.state = State.CLOSED
                 return event
-            if self.state is State.CLOSED:
+            if self.state is State.CLOSED or self.awaiting == _TLS:
                 return None
             reply = self._replies.next_reply()
             if reply is None:
@@ -264,6 +292,11 @@ class SmtpClient:
             return self._on_greeting(reply)
         if state is State.HELLO:
             return self._on_hello(reply)
+        if state is State.SECURING:
+            if reply.code != 220:
+                return self._wrong_machine(f"refuses TLS ({reply})")
+            self.awaiting = _TLS
+            return START_TLS
         if state is State.RESETTING:
             if reply.code >= 300:
                 return self._closed(f"refused RSET: {reply}", "4.5.0", reply)
@@ -279,6 +312,10 @@ class SmtpClient:
     def _on_greeting(self, reply: Reply) -> Event | None:
         if reply.code != 220:
             return self._session_refused(reply)
+        if self._proof is not None and self._proof.kind is ProofKind.GREETING:
+            name = greeting_name(reply)
+            if name != self._proof.value:
+                return self._wrong_machine(f"greets as {name[:80]!r}, not as {self._proof.value!r}")
         self._move("greeted")
         self._command(smtp_envelope.encoded(f"EHLO {self._hello}\r\n", 1), "EHLO")
         return None
@@ -289,12 +326,22 @@ class SmtpClient:
                 lines = reply.text.split("\n")[1:]
                 parts = [line.partition(" ") for line in lines]
                 self.extensions = {keyword.upper(): parameters.strip() for keyword, _, parameters in parts}
+            if self._proof is not None and self._proof.kind is ProofKind.TLS and not self.secure:
+                if "STARTTLS" not in self.extensions:
+                    return self._wrong_machine("offers no TLS")
+                self._move("STARTTLS")
+                self._command(b"STARTTLS\r\n", "STARTTLS")
+                return None
             self._move("welcomed")
             return READY
         if self.awaiting == "EHLO" and reply.code in _ASK_EHLO_AGAIN:
             self._command(smtp_envelope.encoded(f"HELO {self._hello}\r\n", 1), "HELO")
             return None
         return self._session_refused(reply)
+
+    def _wrong_machine(self, what: str) -> Closed:
+        self.state = State.CLOSED
+        return Closed(f"{what}: it is not the terminal that is bound there", "4.7.0", wrong_machine=True)
 
     def _session_refused(self, reply: Reply) -> Closed:
         # RFC 5321 §3.1: 554 here says "no SMTP service". Not for good all the same: it says nothing about any

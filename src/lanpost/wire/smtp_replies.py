@@ -120,3 +120,8 @@ def _printable(text: bytes) -> str:
 def _shown(raw: bytes) -> str:
     text = _printable(raw.rstrip(b"\r\n"))
     return repr(text if len(text) <= 60 else text[:57] + "...")
+
+
+def greeting_name(greeting: Reply) -> str:
+    """The name by which a server greets, in lower case: the first word (RFC 5321 §4.2)."""
+    return (greeting.text.split(maxsplit=1) or [""])[0].lower()

@@ -41,6 +41,7 @@ def test_a_site_s_own_networks_may_relay(tmp_path: Path, network: str) -> None:
     [
         ('[registrar]\npolicy = "claim"\nnetworks = ["0.0.0.0/0"]', "registrar.networks"),
         ('[authentication]\nnetworks_without_tls = ["0.0.0.0/0"]', "authentication.networks_without_tls"),
+        ('[ldap]\nnetworks_without_delay = ["0.0.0.0/0"]', "ldap.networks_without_delay"),
         ('[smtp]\nlisten = ["127.0.0.1:2525"]\n[relay]\nsmarthost = "127.0.0.1:2525"', "relay.smarthost"),
         ('[smtp]\nlisten = ["0.0.0.0:2525"]\n[pop3]\nlisten = ["127.0.0.1:2525"]', "pop3.listen"),
         ('[fallback]\nmailbox = "a b"', "fallback.mailbox"),

@@ -102,6 +102,7 @@ def test_what_an_entry_lacks_is_null() -> None:
         "expires": None,
         "source": None,
         "owner": None,
+        "proof": None,
     }
 
 

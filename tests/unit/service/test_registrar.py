@@ -36,6 +36,7 @@ class Place:
     def __init__(self, rules: Rules = RULES) -> None:
         self.chart = MemoryChart()
         self.accounts = MemoryAccounts()
+        self.dropped: list[str] = []
         self.secrets = {"administrator": Credential(ADMINISTRATOR)}
         for name in ("fax1", "fax2", "dhcp"):
             secret = new_secret(address(name))
@@ -55,6 +56,7 @@ class Place:
             rules,
             durably=self.durably,
             administrator_sha256=sha256_of(ADMINISTRATOR),
+            dropped=lambda binding, _why: self.dropped.append(str(binding.address)),
         )
 
     async def durably(self, write: Callable[[], None]) -> None:
@@ -392,3 +394,40 @@ async def test_one_machine_cannot_claim_every_name() -> None:
         await place.register("", f"cam{number}")
     assert await place.refusal("", "one-more") == 429
     await place.register("", "one-more", now=NOW + timedelta(hours=1))
+
+
+async def test_who_registers_at_an_endpoint_takes_it_from_the_terminal_that_was_there() -> None:
+    place = Place()
+    await place.register("fax1", "fax1")
+    await place.register("fax2", "fax2")
+    assert place.dropped == ["fax1@office.lan"]
+    assert place.chart.known[address("fax1")] == Entry(address("fax1"))
+    assert (await place.register("fax1", "fax1", peer=Endpoint("10.0.0.8"))).binding
+    assert place.dropped == ["fax1@office.lan"]
+
+
+async def test_one_account_may_bind_several_addresses_to_one_endpoint() -> None:
+    place = Place()
+    await place.register("dhcp", "fax1", request=ELSEWHERE)
+    await place.register("dhcp", "fax2", request=ELSEWHERE)
+    assert place.dropped == []
+
+
+async def test_a_renamed_terminal_that_has_not_heard_yet_binds_its_new_address() -> None:
+    place = Place()
+    renamed = replace(place.accounts.by_terminal[address("fax1")], address=address("fax9"))
+    place.accounts.rename_terminal(address("fax1"), renamed)
+    registration = await place.register("fax1", "fax1")
+    assert registration.binding.address == address("fax9")
+    assert registration.binding.owner == "fax9@office.lan"
+    assert await place.refusal("fax2", "fax1") == 403
+    assert await place.refusal("wrong", "fax1") == 401
+    assert await place.registrar.unregister(address("fax1"), place.secrets["fax1"], PEER, NOW)
+
+
+async def test_a_renamed_dhcp_server_goes_on_speaking_for_others() -> None:
+    place = Place()
+    renamed = replace(place.accounts.by_terminal[address("dhcp")], address=address("kea"))
+    place.accounts.rename_terminal(address("dhcp"), renamed)
+    registration = await place.register("dhcp", "fax1", request=ELSEWHERE)
+    assert registration.binding.owner == "kea@office.lan"

@@ -10,10 +10,12 @@ from tests.memory_stores import MemoryAccounts, MemoryChart
 from lanpost.errors import ChartUnavailable, RegistrationRefused
 from lanpost.model.account import User
 from lanpost.model.address import MailAddress
-from lanpost.model.binding import Binding
+from lanpost.model.binding import Binding, Source
+from lanpost.model.details import Details
+from lanpost.model.device import Device
 from lanpost.model.endpoint import Endpoint
 from lanpost.service.credentials import Credential
-from lanpost.service.terminals import Terminals
+from lanpost.service.terminals import Terminals, Traits
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 FAX = MailAddress.parse("fax1@office.lan")
@@ -101,3 +103,53 @@ async def test_a_chart_that_is_down_leaves_nothing_half_done(
     with pytest.raises(ChartUnavailable):
         await terminals.remove(FAX)
     assert accounts.terminal(FAX)
+
+
+NEW = MailAddress.parse("fax9@office.lan")
+
+
+async def test_a_renamed_terminal_keeps_its_binding_its_details_and_its_secret(
+    terminals: Terminals, chart: MemoryChart, accounts: MemoryAccounts
+) -> None:
+    secret = await terminals.add(FAX, NOW, traits=Traits(Device(mac="00:11:22:33:44:55"), learn=True))
+    await chart.bind(Binding(FAX, Endpoint("10.0.0.7"), NOW, NOW + timedelta(hours=1), Source.AGENT, FAX.key))
+    await chart.describe(FAX, Details.of([("o", "Sales")]))
+    renamed = await terminals.rename(FAX, NEW)
+    assert (renamed.address, renamed.device.mac, renamed.learn) == (NEW, "00:11:22:33:44:55", True)
+    assert Credential.read(secret).proves_terminal(accounts.terminal(NEW))
+    assert accounts.terminal(FAX) is None
+    entry = chart.known[NEW]
+    assert entry.details.values("o") == ("Sales",)
+    assert entry.binding is not None
+    assert (entry.binding.endpoint, entry.binding.owner) == (Endpoint("10.0.0.7"), NEW.key)
+    assert FAX not in chart.known
+
+
+async def test_a_terminal_is_not_renamed_over_somebody_else(
+    terminals: Terminals, chart: MemoryChart, accounts: MemoryAccounts
+) -> None:
+    await terminals.add(FAX, NOW)
+    accounts.put_user(User(NEW, "", NOW))
+    with pytest.raises(RegistrationRefused, match="somebody's"):
+        await terminals.rename(FAX, NEW)
+    accounts.remove_user(NEW)
+    await chart.add(NEW)
+    with pytest.raises(RegistrationRefused, match="in the chart already"):
+        await terminals.rename(FAX, NEW)
+    assert accounts.terminal(FAX)
+
+
+async def test_a_rename_that_fails_half_way_leaves_the_terminal_as_it_was(
+    terminals: Terminals, chart: MemoryChart, accounts: MemoryAccounts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await terminals.add(FAX, NOW)
+    await chart.bind(Binding(FAX, Endpoint("10.0.0.7"), NOW))
+
+    async def down(_binding: Binding) -> None:
+        raise ChartUnavailable("down")
+
+    monkeypatch.setattr(chart, "bind", down)
+    with pytest.raises(ChartUnavailable):
+        await terminals.rename(FAX, NEW)
+    assert accounts.terminal(FAX)
+    assert set(chart.known) == {FAX}

@@ -4,6 +4,7 @@ import multiprocessing
 import stat
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,8 +13,10 @@ import pytest
 from lanpost.errors import StoreError
 from lanpost.model.account import Terminal, User
 from lanpost.model.address import MailAddress
+from lanpost.model.device import Device
 from lanpost.service.ports import Accounts
-from lanpost.store.accounts import SqliteAccounts
+from lanpost.store.accounts import SCHEMA, SqliteAccounts
+from lanpost.store.sqlite import Schema, open_database
 
 NOW = datetime(2026, 11, 23, 20, 15, 0, 123456, tzinfo=UTC)
 
@@ -131,6 +134,51 @@ def test_processes_that_all_write_lose_nothing(accounts: Accounts, file: Path) -
     assert [found.password_hash in "abc" for found in accounts.users()] == [True]
 
 
+SCANNER = Device("00:11:22:33:44:55", "01001122334455", "scanner")
+
+
+def known_as(name: str, device: Device) -> Terminal:
+    return replace(terminal(name), device=device, learn=True, port=2525)
+
+
+def test_a_terminal_is_found_by_its_machine_the_surest_name_first(accounts: Accounts) -> None:
+    scanner = known_as("scanner", SCANNER)
+    printer = known_as("printer", Device("00:11:22:33:44:66", hostname="printer"))
+    for each in (scanner, printer, terminal("fax1"), terminal("fax2")):
+        accounts.put_terminal(each)
+    assert accounts.terminal(scanner.address) == scanner
+    assert accounts.terminal_of(Device(mac=SCANNER.mac)) == scanner
+    assert accounts.terminal_of(Device(client_id=SCANNER.client_id, hostname="printer")) == scanner
+    assert accounts.terminal_of(Device("00:11:22:33:44:77", hostname="printer")) == printer
+    assert accounts.terminal_of(Device("00:11:22:33:44:77", "02", "other")) is None
+    assert accounts.terminal_of(Device()) is None
+
+
+def test_one_machine_is_not_two_terminals_and_neither_is_lost(accounts: Accounts) -> None:
+    accounts.put_terminal(known_as("scanner", SCANNER))
+    accounts.put_terminal(terminal("fax1"))
+    with pytest.raises(StoreError):
+        accounts.put_terminal(known_as("fax1", Device(mac=SCANNER.mac)))
+    assert [found.address.local for found in accounts.terminals()] == ["fax1", "scanner"]
+
+
+def test_a_file_of_the_first_version_keeps_its_terminals(file: Path) -> None:
+    old = Schema(SCHEMA.what, SCHEMA.application_id, SCHEMA.steps[:1])
+    database = open_database(file, old)
+    database.execute("INSERT INTO terminal VALUES ('fax1@office.lan', 'fax1', 'office.lan', x'00', 0, 1)")
+    database.close()
+    accounts = SqliteAccounts(file)
+    (found,) = accounts.terminals()
+    accounts.close()
+    assert (str(found.address), found.speaks_for_others, found.device, found.learn, found.port) == (
+        "fax1@office.lan",
+        True,
+        Device(),
+        False,
+        25,
+    )
+
+
 def test_a_file_that_cannot_be_used_is_named(tmp_path: Path) -> None:
     (tmp_path / "accounts.sqlite3").write_text("x" * 5000)
     with pytest.raises(StoreError, match=r"accounts\.sqlite3"):
@@ -143,3 +191,32 @@ def test_a_closed_file_raises_our_error(accounts: SqliteAccounts) -> None:
         accounts.user(named("anna"))
     with pytest.raises(StoreError):
         accounts.put_user(user("anna"))
+
+
+def test_a_former_address_leads_to_the_terminal_through_several_renamings(accounts: Accounts) -> None:
+    accounts.put_terminal(terminal("fax1"))
+    assert accounts.rename_terminal(named("fax1"), terminal("fax2"))
+    assert accounts.rename_terminal(named("fax2"), terminal("fax3"))
+    assert [accounts.renamed(named(name)) for name in ("fax1", "fax2")] == [terminal("fax3")] * 2
+    assert [str(each.address) for each in accounts.terminals()] == ["fax3@office.lan"]
+    assert accounts.renamed(named("fax3")) is None
+    assert not accounts.rename_terminal(named("fax1"), terminal("fax4"))
+
+
+def test_a_former_address_that_is_given_anew_or_whose_terminal_is_gone_leads_nowhere(accounts: Accounts) -> None:
+    accounts.put_terminal(terminal("fax1"))
+    accounts.rename_terminal(named("fax1"), terminal("fax2"))
+    accounts.put_terminal(terminal("fax1", b"x" * 32))
+    assert accounts.renamed(named("fax1")) is None
+    accounts.rename_terminal(named("fax2"), terminal("fax3"))
+    accounts.remove_terminal(named("fax3"))
+    assert accounts.renamed(named("fax2")) is None
+
+
+def test_a_terminal_renamed_back_has_its_own_name(accounts: Accounts) -> None:
+    accounts.put_terminal(terminal("fax1"))
+    accounts.rename_terminal(named("fax1"), terminal("fax2"))
+    accounts.rename_terminal(named("fax2"), terminal("fax1"))
+    assert accounts.terminal(named("fax1")) == terminal("fax1")
+    assert accounts.renamed(named("fax1")) is None
+    assert accounts.renamed(named("fax2")) == terminal("fax1")

@@ -16,7 +16,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from lanpost.errors import StoreError
+from lanpost.errors import InvalidAddress, StoreError
 from lanpost.model.token import REGISTRAR_NAME
 from lanpost.store.authority import CA_LIFETIME, SERVER_LIFETIME, Authority, Names
 
@@ -206,3 +206,21 @@ def test_a_directory_servers_certificate_is_for_its_addresses_and_makes_no_regis
     assert list(usage) == [ExtendedKeyUsageOID.SERVER_AUTH]
     key = serialization.load_pem_private_key(pem, None)
     assert key.public_key() == certificate.public_key()
+
+
+def test_a_terminals_certificate_bears_its_address_and_the_name_of_its_entry(tmp_path: Path) -> None:
+    authority = Authority.open(tmp_path / "tls", NOW)
+    certificate = x509.load_pem_x509_certificate(authority.issue_client("fax1@office.lan", NOW, "fax1"))
+    certificate.verify_directly_issued_by(x509.load_pem_x509_certificate(authority.ca_pem))
+    assert certificate.subject.rfc4514_string() == "CN=fax1"
+    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert [str(each.value) for each in names] == ["fax1@office.lan"]
+    usage = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    assert list(usage) == [ExtendedKeyUsageOID.CLIENT_AUTH]
+
+
+def test_an_address_that_no_certificate_can_bear_is_refused(tmp_path: Path) -> None:
+    authority = Authority.open(tmp_path / "tls", NOW)
+    with pytest.raises(InvalidAddress, match="64 characters fit"):
+        authority.issue_client(f"{'ü' * 30}@{'x' * 40}.lan", NOW)
+    authority.issue_client(f"{'u' * 30}@{'x' * 40}.lan", NOW)

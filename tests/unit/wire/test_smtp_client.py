@@ -11,7 +11,18 @@ from hypothesis import strategies as st
 from lanpost.errors import LocalProtocolError
 from lanpost.model.address import MailAddress
 from lanpost.model.envelope import Envelope, Recipient
-from lanpost.wire.smtp_client import MOVES, Closed, ContentWanted, Event, MailDone, Ready, SmtpClient, State
+from lanpost.model.proof import Proof, ProofKind
+from lanpost.wire.smtp_client import (
+    MOVES,
+    Closed,
+    ContentWanted,
+    Event,
+    MailDone,
+    Ready,
+    SmtpClient,
+    StartTls,
+    State,
+)
 
 EHLO = b"250-10.0.0.7 hi\r\n250-PIPELINING\r\n250-SIZE 100000\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n250 DSN\r\n"
 EHLO_CHUNKING = EHLO.replace(b"250 DSN", b"250-DSN\r\n250 CHUNKING")
@@ -424,3 +435,67 @@ def test_no_bytes_raise(start: bytes, pieces: list[bytes]) -> None:
     session.receive_eof()
     events(session, b"")
     assert session.state is State.CLOSED
+
+
+BY_CERTIFICATE = Proof(ProofKind.TLS, "ab" * 32)
+BY_NAME = Proof.of_greeting("Fax1.office.lan")
+
+
+def closed(event: Event) -> Closed:
+    assert isinstance(event, Closed)
+    return event
+
+
+@pytest.mark.parametrize("greeting", [b"220 fax1.office.lan\r\n", b"220-FAX1.office.lan ESMTP\r\n220 hi\r\n"])
+def test_a_peer_that_greets_by_its_name_is_believed(greeting: bytes) -> None:
+    session = SmtpClient("mail", proof=BY_NAME)
+    assert events(session, greeting, EHLO) == [Ready()]
+
+
+@pytest.mark.parametrize(
+    "greeting", [b"220 camera ESMTP\r\n", b"220 \r\n", b"220\r\n", b"220 fax1.office.lan.evil\r\n"]
+)
+def test_a_peer_that_greets_otherwise_is_told_nothing(greeting: bytes) -> None:
+    session = SmtpClient("mail", proof=BY_NAME)
+    (end,) = events(session, greeting)
+    assert closed(end).wrong_machine
+    assert session.data_to_send() == b""
+
+
+def test_tls_begins_where_a_certificate_is_to_be_shown_and_ehlo_is_said_again() -> None:
+    session = SmtpClient("mail", proof=BY_CERTIFICATE)
+    assert events(session, b"220 hi\r\n", b"250-terminal\r\n250-CHUNKING\r\n250 STARTTLS\r\n") == []
+    assert session.data_to_send() == b"EHLO mail\r\nSTARTTLS\r\n"
+    assert events(session, b"220 2.0.0 go\r\n") == [StartTls()]
+    session.tls_started()
+    assert not session.extensions
+    assert session.data_to_send() == b"EHLO mail\r\n"
+    assert events(session, EHLO) == [Ready()]
+    assert "CHUNKING" not in session.extensions
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        (b"250 terminal\r\n",),
+        (b"502 what?\r\n", b"250 old\r\n"),
+        (b"250-terminal\r\n250 STARTTLS\r\n", b"454 4.7.0 not now\r\n"),
+    ],
+)
+def test_a_peer_that_cannot_show_a_certificate_is_another_machine(answers: tuple[bytes, ...]) -> None:
+    session = SmtpClient("mail", proof=BY_CERTIFICATE)
+    (end,) = events(session, b"220 hi\r\n", *answers)
+    assert closed(end).wrong_machine
+    assert session.state is State.CLOSED
+
+
+def test_what_was_sent_in_the_clear_before_tls_is_not_taken_for_an_answer_over_it() -> None:
+    session = SmtpClient("mail", proof=BY_CERTIFICATE)
+    events(session, b"220 hi\r\n", b"250-terminal\r\n250 STARTTLS\r\n")
+    session.data_to_send()
+    assert events(session, b"220 go\r\n250 injected\r\n") == [StartTls()]
+    session.tls_started()
+    end = session.next_event()
+    assert isinstance(end, Closed)
+    assert "clear" in end.text
+    assert session.next_event() is None
