@@ -174,8 +174,9 @@ async def test_what_takes_too_much_to_read_is_refused(
 
 async def test_it_is_this_terminal_also_at_the_ip_that_was_reached_and_nobody_else(tmp_path: Path) -> None:
     async with receiving(tmp_path) as machine:
-        for other in ("fax2@office.lan", "fax1@[127.0.0.2]", "fax2@[127.0.0.1]"):
+        for other in ("fax1@[127.0.0.2]", "fax2@[127.0.0.1]"):
             assert (await machine.take(mail_of(tiff_of(1)), to=other))[1].startswith("5.1.1"), other
+        assert (await machine.take(mail_of(tiff_of(1)), to="fax2@office.lan"))[1].startswith("4.1.1")
         assert (await machine.take(mail_of(tiff_of(1)), to="FAX1@[127.0.0.1]"))[0] == 250
 
 
