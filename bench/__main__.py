@@ -32,6 +32,7 @@ PARTS = {
     "directory": "bench.directory",
     "registrations": "bench.registrations",
     "agent": "bench.agent",
+    "fax": "bench.fax",
 }  # each with a main() of its own
 
 

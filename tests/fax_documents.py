@@ -35,10 +35,10 @@ def pdf(*drawings: bytes, size: tuple[float, float] = A4, image: Image.Image | N
     return written.getvalue()
 
 
-def lines_of_text(count: int = 55, text: str = TEXT) -> bytes:
+def lines_of_text(count: int = 55, text: str = TEXT, points: int = 11) -> bytes:
     """A page of print, for `pdf`."""
     lines = b" T* ".join(b"(%d: %s) Tj" % (number, text.encode()) for number in range(count))
-    return b"BT /F1 11 Tf 13 TL 60 780 Td " + lines + b" ET"
+    return b"BT /F1 %d Tf %d TL 60 780 Td " % (points, points + 2) + lines + b" ET"
 
 
 def photograph(size: tuple[int, int] = (600, 450)) -> Image.Image:

@@ -5,59 +5,14 @@ from __future__ import annotations
 import json
 import re
 import smtplib
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from tests.enrolled import Enrolled
+from tests.fax_machine import FaxMachine
 from tests.fax_receiving import ANNA, mail_of, tiff_of
-from tests.program import HOST, Program, as_toml
+from tests.program import HOST, Program
 
 from lanpost.content.fax.reading import read_pages
-
-
-class FaxMachine:
-    """A terminal's folder, and the program when it runs."""
-
-    def __init__(self, program: Program, folder: Path) -> None:
-        self.program = program
-        self.terminal = Enrolled.new(program)
-        self.at = program.new_endpoint()
-        self.folder = folder
-        self.log = folder / "fax.log"
-        self.config = folder / "lanpost.toml"
-        host, port = self.at
-        agent = {"port": port, "listen": [f"{host}:{port}"], "address": host}
-        settings = {"data": "data", "hostname": "fax", "agent": agent, "log": {"format": "json"}}
-        self.config.write_text(as_toml(settings))
-        program.lanpost("agent", "enrol", self.terminal.token, config=self.config)
-
-    @contextmanager
-    def running(self) -> Iterator[subprocess.Popen[bytes]]:
-        """Until it takes faxes and is registered; it is killed at the end if it runs still."""
-        self.log.write_text("")
-        with self.log.open("ab") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "lanpost", "fax", "receive", "--config", self.config],
-                stdout=log,
-                stderr=log,
-                env=self.program.environment,
-            )
-        try:
-            self.logged("registered: ")
-            yield process
-        finally:
-            process.kill()
-            process.wait()
-
-    def logged(self, words: str) -> None:
-        self.program.wait_until(lambda: words in self.log.read_text(), f"{words!r} in the log of the fax machine")
-
-    def faxes(self) -> list[Path]:
-        return sorted((self.folder / "data" / "faxes").glob("2*"))
 
 
 def test_a_fax_sent_to_the_server_is_a_folder_at_the_fax_machine(program: Program, tmp_path: Path) -> None:

@@ -60,6 +60,7 @@ def router(settings: Settings, chart: Chart, mailboxes: Mailboxes) -> Router:
         settings.domain,
         Endpoint.parse(settings.relay.smarthost) if settings.relay.smarthost else None,
         MailAddress.parse(fallback, settings.domain) if fallback else None,
+        MailAddress.parse(settings.fax.gateway, settings.domain) if settings.fax.gateway else None,
     )
     return Router(rules, chart, mailboxes, now)
 

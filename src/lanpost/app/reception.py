@@ -21,6 +21,7 @@ from lanpost.app.cut_through import Attempt, CutThrough
 from lanpost.app.growing_content import ContentFolder, GrowingContent
 from lanpost.content import trace
 from lanpost.content.dots import unstuffed
+from lanpost.content.report_text import xtext
 from lanpost.errors import ContentAborted, StoreError, StoreFull
 from lanpost.model import reply
 from lanpost.model.address import MailAddress
@@ -155,6 +156,10 @@ class Transaction:
                 reply=str(route.refusal),
             )
             return route.refusal
+        if route.instead is not None:
+            # The terminal knows its own address alone; reports name the one that the sender gave (RFC 3461 §4.2).
+            given = recipient.orcpt or f"rfc822;{xtext(str(recipient.address))}"
+            recipient = replace(recipient, address=route.instead, orcpt=given)
         # The same address twice is one recipient: it gets one copy.
         self._routes.setdefault(recipient.address, (recipient, route))
         return reply.RECIPIENT_OK

@@ -173,7 +173,7 @@ class Agent:
 
 @dataclass(frozen=True, slots=True)
 class Fax:
-    """The fax machine: `lanpost fax receive`."""
+    """The fax machine, `lanpost fax`; and where fax numbers lead."""
 
     folder: str = setting(read.text, "faxes")  # each fax becomes a folder in it
     pages: int = setting(read.count, 500)  # of one mail; with more it is refused
@@ -184,7 +184,17 @@ class Fax:
     command_timeout: float = setting(read.duration, "5m")
     printer: str = setting(read.printer_url, "")
     mdn: str = setting(read.one_of("never", "when-asked"), "never")
-    via: str = setting(read.endpoint_text, "")  # the mail server that takes notices; empty: the registrar's host
+    via: str = setting(
+        read.endpoint_text, ""
+    )  # the mail server; empty: to send, on this host; for notices, the registrar's
+    sender: str = setting(read.text, "")  # who sends; empty: fax@domain
+    report_to: str = setting(read.text, "")  # the terminal that prints transmission reports
+    pop3: str = setting(read.endpoint_text, "")  # where the sender's mailbox is, for receipts
+    pop3_user: str = setting(read.text, "")  # empty: the sender
+    password_file: str = setting(read.text, "")  # of that mailbox
+    ca_file: str = setting(read.text, "")  # who vouches for that server; empty: the system's authorities
+    receipt_timeout: float = setting(read.duration, "2m")
+    gateway: str = setting(read.text, "")  # the terminal that telephones, for numbers nobody here has
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from lanpost.cli.lazy_group import LazyGroup
 
 COMMANDS = {
     "receive": "lanpost.cli.fax_receive:receive",
+    "send": "lanpost.cli.fax_send:send",
 }
 
 

@@ -110,6 +110,15 @@ def plain(text: str) -> str:
     return printable(text).encode("ascii", "replace").decode("ascii")
 
 
+def xtext(text: str) -> str:
+    """As a parameter of MAIL or RCPT (RFC 3461 §4)."""
+    return "".join(char if "!" <= char <= "~" and char not in "+=" else _hex(char) for char in text)
+
+
+def _hex(char: str) -> str:
+    return "".join(f"+{octet:02X}" for octet in char.encode())
+
+
 def xtext_decoded(text: str) -> str:
     """What an xtext stands for (RFC 3461 §4)."""
     raw = _XTEXT.sub(lambda found: chr(int(found[1], 16)), text)

@@ -32,6 +32,7 @@ class Route:
     endpoint: Endpoint | None = None  # for ENDPOINT and RELAY
     mailbox: MailAddress | None = None  # for MAILBOX; for UNANSWERED the fallback mailbox, if any
     binding: Binding | None = None  # also an expired one, for HOLD
+    instead: MailAddress | None = None  # the terminal's own address, where the recipient's names it by a fax number
     refusal: Reply | None = None  # why UNKNOWN (or an UNANSWERED stranger) is refused at RCPT
 
 

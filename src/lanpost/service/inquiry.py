@@ -7,11 +7,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lanpost.errors import ChartUnavailable
+from lanpost.content.fax import address as fax_address
+from lanpost.content.fax.address import FaxAddress
+from lanpost.errors import ChartUnavailable, InvalidAddress
 from lanpost.model.address import MailAddress
+from lanpost.model.binding import Entry
 from lanpost.model.delivery import Route, Way
 from lanpost.model.endpoint import Endpoint
 from lanpost.model.reply import NO_SUCH_USER, RELAY_DENIED, UNANSWERED
+from lanpost.service.fax_numbers import FaxNumbers
 from lanpost.service.ports import Chart, Clock, Mailboxes
 
 
@@ -22,6 +26,7 @@ class RoutingRules:
     domain: str  # ours; mail for it is never relayed
     smarthost: Endpoint | None = None  # where mail for other domains goes
     fallback: MailAddress | None = None  # mailbox for mail whose inquiry fails
+    fax_gateway: MailAddress | None = None  # the terminal that telephones for fax numbers nobody here has
 
 
 class Router:
@@ -33,6 +38,7 @@ class Router:
         self._chart = chart
         self._mailboxes = mailboxes
         self._clock = clock
+        self._numbers = FaxNumbers(chart, clock)
 
     async def route(self, address: MailAddress, *, may_relay: bool) -> Route:
         """The way for one recipient, asked afresh each time: the terminal may have moved.
@@ -47,16 +53,46 @@ class Router:
         ours = address.key.endswith(self._domain) and address.key.partition("@")[2] == self._domain
         try:
             entry = await self._chart.look_up(address, whole=False)
+            if entry is not None:
+                return self._to_terminal(address, entry)
+            by_number = await self._route_number(address, ours=ours, may_relay=may_relay)
         except ChartUnavailable:
             return self._unanswered(address, ours=ours, may_relay=may_relay)
-        if entry is not None:
-            binding = entry.binding
-            if binding is not None and binding.is_live(self._clock()):
-                return Route(address, Way.ENDPOINT, endpoint=binding.destination, binding=binding)
-            return Route(address, Way.HOLD, binding=binding)
+        if by_number is not None:
+            return by_number
         if ours:
             return Route(address, Way.UNKNOWN, refusal=NO_SUCH_USER)
         return self._outside(address, may_relay=may_relay)
+
+    def _to_terminal(self, address: MailAddress, entry: Entry, instead: MailAddress | None = None) -> Route:
+        binding = entry.binding
+        if binding is not None and binding.is_live(self._clock()):
+            return Route(address, Way.ENDPOINT, endpoint=binding.destination, binding=binding, instead=instead)
+        return Route(address, Way.HOLD, binding=binding, instead=instead)
+
+    async def _route_number(self, address: MailAddress, *, ours: bool, may_relay: bool) -> Route | None:
+        """A fax number's way: to the terminal here that has it, else to the gateway that telephones.
+
+        None: the address says no fax number, or nobody is there for it. Telephoning costs, so strangers may not
+        (RFC 3965 §5.2.4).
+        """
+        number = _fax_number(address)
+        if number is None:
+            return None
+        gateway = self.rules.fax_gateway if ours else self._gateway_of(address)
+        if ours and (entry := await self._numbers.find(number.number)) is not None:
+            return self._to_terminal(address, entry, instead=entry.address)
+        entry = await self._chart.look_up(gateway, whole=False) if gateway is not None else None
+        if entry is None:
+            return None
+        if not may_relay:
+            return Route(address, Way.UNKNOWN, refusal=RELAY_DENIED)
+        return self._to_terminal(address, entry)
+
+    def _gateway_of(self, address: MailAddress) -> MailAddress | None:
+        """Of `FAX=...@gw.office.lan` it is gw@office.lan."""
+        name, _, domain = address.key.rpartition("@")[2].partition(".")
+        return MailAddress.parse(f"{name}@{domain}") if domain == self._domain else None
 
     async def _route_literal(self, address: MailAddress, *, may_relay: bool) -> Route:
         """`fax1@[10.0.0.7]`: taken only where the chart binds fax1 to that very host (RFC 5321 §4.1.3).
@@ -83,3 +119,10 @@ class Router:
         if may_relay and self.rules.smarthost is not None:
             return Route(address, Way.RELAY, endpoint=self.rules.smarthost)
         return Route(address, Way.UNKNOWN, refusal=RELAY_DENIED)
+
+
+def _fax_number(address: MailAddress) -> FaxAddress | None:
+    try:
+        return fax_address.read(address.local) or fax_address.bare(address.local)
+    except InvalidAddress:
+        return None

@@ -104,7 +104,7 @@ def decode(bits: Bits, patience: Patience) -> Rows:
 
 def _known(bits: Bits, raster: bytes) -> dict[str, bytes] | None:
     """None: written again, the raster gives the same bits. Else (MH) the rows by the bits of their lines."""
-    for y_dpi in (98, 196) if bits.coding is Coding.MR else (196,):  # libtiff's MR depends on it
+    for y_dpi in _resolutions_of_k(bits):
         page = FaxPage(bits.width, bits.height, 204, y_dpi, raster)
         written = encode(page, bits.coding, aligned=bits.aligned)
         if _same(bits, written):
@@ -114,6 +114,16 @@ def _known(bits: Bits, raster: bytes) -> dict[str, bytes] | None:
     stride = page.stride
     lines = careful.lines_of(careful.bits_of(written))
     return {line: raster[at * stride : (at + 1) * stride] for at, line in enumerate(lines)}
+
+
+def _resolutions_of_k(bits: Bits) -> tuple[int, ...]:
+    """Lines an inch at which libtiff's MR has as many lines by reference as the data seems to have."""
+    if bits.coding is not Coding.MR:
+        return (196,)
+    first = careful.lines_of(careful.bits_of(bits.data[:TAIL]))
+    if len(first) < 4:
+        return (98, 196)
+    return (98,) if first[2].startswith("1") else (196,)
 
 
 def _same(bits: Bits, written: bytes) -> bool:

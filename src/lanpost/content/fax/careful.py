@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from lanpost.content.fax.codes import BLACK, EOL, MODE_BITS, MODES, RUN_BITS, WHITE, Mode, Run
 from lanpost.errors import InvalidFax
 
-CAREFUL_OCTETS = 16 << 20  # of one document that are read so; about a minute and a half
+CAREFUL_OCTETS = 8 << 20  # of one document that are read so: a hundred pages of text
 
 _EOL = re.compile("0{11,}1")
 _PADDING = "0" * (2 * RUN_BITS)  # a word at the end may lack zeros that belonged to it, taken for fill
@@ -25,14 +25,21 @@ class DamagedLineError(ValueError):
 
 @dataclass(slots=True)
 class Patience:
-    """How much of a document may still be read code by code."""
+    """How much of a document may still be read code by code. Its methods raise InvalidFax when that is too much."""
 
     octets: int = CAREFUL_OCTETS
 
+    def look_at(self, data: bytes) -> None:
+        """Data is taken apart; which of its lines are read is not known yet."""
+        self._check(self.octets - len(data))
+
     def spend(self, bits: int) -> None:
-        """Raises InvalidFax when that is too much."""
+        """A line is read."""
         self.octets -= bits // 8 + 1
-        if self.octets < 0:
+        self._check(self.octets)
+
+    def _check(self, left: int) -> None:
+        if left < 0:
             raise InvalidFax("too much of the fax is damaged, or coded in an uncommon way; send it as profile S")
 
 
@@ -167,6 +174,7 @@ def changes_of(row: bytes, width: int) -> list[int]:
 
 def read_lines(data: bytes, width: int, height: int, known: Mapping[str, bytes], patience: Patience) -> Rows:
     """MH: each line stands by itself. `known`: rows by the bits of their lines, as `lines_of` gives them."""
+    patience.look_at(data)
     rows: list[bytes] = []
     blank = bytes((width + 7) // 8)
     damaged = 0
@@ -187,6 +195,7 @@ def read_lines(data: bytes, width: int, height: int, known: Mapping[str, bytes],
 
 def read_tagged_lines(data: bytes, width: int, height: int, patience: Patience) -> Rows:
     """MR: a bit behind EOL tells whether a line stands by itself. What leans on a damaged line is lost too."""
+    patience.look_at(data)
     rows: list[bytes] = []
     blank = bytes((width + 7) // 8)
     damaged = 0

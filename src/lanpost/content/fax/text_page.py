@@ -23,16 +23,26 @@ INK = {FINE: 150, STANDARD: 185}
 def pages_of_text(text: str, fine: bool) -> Iterator[FaxPage]:
     """At least one page, one at a time. Characters that no typeface has are drawn as boxes."""
     y_dpi = FINE if fine else STANDARD
+    for lines in _sheets(text):
+        yield page_of_lines(lines, y_dpi)
+
+
+def page_count(text: str) -> int:
+    """How many pages that text takes."""
+    return sum(1 for _ in _sheets(text))
+
+
+def _sheets(text: str) -> Iterator[list[str]]:
     per_page = (HEIGHTS[FINE] - 2 * TOP) // LINE
     columns = int((WIDTH - 2 * MARGIN) / typeface(SIZE).column)
     for sheet in text.replace("\r\n", "\n").replace("\r", "\n").removesuffix("\f").split("\f"):
         page: list[str] = []
         for line in wrapped(sheet.removesuffix("\n"), columns):
             if len(page) == per_page:
-                yield page_of_lines(page, y_dpi)
+                yield page
                 page = []
             page.append(line)
-        yield page_of_lines(page, y_dpi)
+        yield page
 
 
 def page_of_lines(lines: Iterable[str], y_dpi: int) -> FaxPage:

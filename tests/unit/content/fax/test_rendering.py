@@ -76,9 +76,7 @@ def test_print_stays_crisp_and_a_photograph_beside_it_keeps_its_tones() -> None:
 
 @pytest.mark.parametrize("points", [5, 6, 8, 11])
 def test_print_however_small_is_no_photograph(points: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    document = pdf(
-        f"/F1 {points} Tf {points + 1} TL".encode().join([b"BT ", b" 60 780 Td "]) + lines_of_text()[21:]
-    )
+    document = pdf(lines_of_text(points=points))
     pages = [*pages_of_pdf(document, False), *pages_of_pdf(document, True)]
     monkeypatch.setattr(rendering, "black_and_white", lambda image: image.point(_threshold, "1"))
     assert pages == [*pages_of_pdf(document, False), *pages_of_pdf(document, True)]

@@ -1,0 +1,68 @@
+"""Which terminal has a fax number: `facsimileTelephoneNumber` of the chart's entries (RFC 4519 §2.10).
+
+No kind of chart looks up by number cheaply, and few mails need it: the whole chart is read once, kept as a table of
+numbers, and read again when that has grown old. Each answer is checked by one inquiry, so a terminal that gave its
+number away is never found by it. Of several terminals with one number it is the first by its address.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from lanpost.content.fax.address import normal
+from lanpost.model.address import MailAddress
+from lanpost.model.binding import Entry
+from lanpost.service.ports import Chart, Clock
+
+DETAIL = "facsimileTelephoneNumber"
+OLD = timedelta(minutes=1)
+# An unknown number may have been entered just now; but strangers who ask must not make us read all the time.
+MISSED = timedelta(seconds=5)
+MAX_ENTRIES = 200_000  # numbers of a larger chart's further entries are not found
+
+
+class FaxNumbers:
+    """Raises ChartUnavailable."""
+
+    def __init__(self, chart: Chart, clock: Clock) -> None:
+        self._chart = chart
+        self._clock = clock
+        self._table: dict[str, MailAddress] = {}
+        self._read_at: datetime | None = None
+
+    async def find(self, number: str) -> Entry | None:
+        """The entry whose number that is, with or without its plus. None: nobody here has it."""
+        wanted = _key(number)
+        found = await self._entry(wanted) if self._age() < OLD else None
+        if found is None and self._age() >= MISSED:
+            await self._read()
+            found = await self._entry(wanted)
+        return found
+
+    async def _entry(self, key: str) -> Entry | None:
+        address = self._table.get(key)
+        entry = await self._chart.look_up(address) if address is not None else None
+        return entry if entry is not None and key in _keys(entry) else None
+
+    async def _read(self) -> None:
+        table: dict[str, MailAddress] = {}
+        left = MAX_ENTRIES
+        async for entry in self._chart.entries():
+            for key in _keys(entry):
+                table.setdefault(key, entry.address)
+            left -= 1
+            if not left:
+                break
+        self._table, self._read_at = table, self._clock()
+
+    def _age(self) -> timedelta:
+        return timedelta.max if self._read_at is None else abs(self._clock() - self._read_at)
+
+
+def _keys(entry: Entry) -> list[str]:
+    numbers = map(normal, entry.details.values(DETAIL))
+    return [_key(number) for number in numbers if number is not None]
+
+
+def _key(number: str) -> str:
+    return number.removeprefix("+")
