@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from email.message import EmailMessage
@@ -27,6 +27,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+from lanpost.app.fax_extra import missing_libraries
 from lanpost.errors import LanpostError
 
 SERVER = "127.0.0.1"
@@ -34,7 +35,7 @@ DOMAIN = "office.lan"
 PASSWORD = "correct horse battery"  # noqa: S105 - of a mailbox that lives as long as the demonstration
 PATIENCE = 30.0  # seconds that any one step may take
 PORTS = {"smtp": 2525, "submission": 2587, "pop3": 2110, "http": 8025}
-TERMINAL_PORTS = {"fax1": 2526, "printer1": 2527}
+TERMINAL_PORTS = {"fax1": 2526, "printer1": 2527, "fax2": 2528}
 ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # signals that ask for the end
 PORT_TRIES = 10  # ports of the system's choosing that may turn out to be claimed
 
@@ -74,6 +75,10 @@ class Demo:
         self._send("fax1", "A page that follows the terminal", "127.0.0.4")
         self._hold_and_release("printer1", "127.0.0.5")
         self._mailbox("Lunch?")
+        if missing := missing_libraries():
+            self._tell(f"no fax is shown: {missing}")
+        else:
+            self._fax("fax2", "127.0.0.6", "127.0.0.7")
 
     def stop(self) -> None:
         """End every process and remove the folder."""
@@ -108,6 +113,10 @@ class Demo:
         yield "    " + "; ".join(
             f"{lanpost} {word}" for word in ("chart list", "lookup fax1", "queue list", "status", "watch")
         )
+        if not missing_libraries():
+            yield "send a fax, and see the page:"
+            yield f"    echo hello > /tmp/hello.txt; {lanpost} fax send /tmp/hello.txt --to fax2"
+            yield f"    ls {self.folder}/fax2/data/faxes/*/page-001.png"
         yield "what the terminals have received, and the server's log:"
         yield f"    ls {self.folder}/*/data/mail/new"
         yield f"    tail -f {self.folder}/server.log"
@@ -128,14 +137,16 @@ class Demo:
         services = ", ".join(f"{name} {port}" for name, port in self.ports.items())
         self._tell(f"a mail server with registrar and chart inside, at {SERVER} ({services})")
 
-    def _start_terminal(self, name: str, address: str) -> None:
+    def _start_terminal(
+        self, name: str, address: str, what: str = "terminal", program: Sequence[str] = ("agent",)
+    ) -> None:
         token = json.loads(self._lanpost("terminal", "add", name, "--json"))["token"]
         self._configure_terminal(name, address)
         config = str(self.folder / name / "lanpost.toml")
         self._lanpost("agent", "enrol", token, "--config", config)
-        self._start(name, "agent", "--config", config)
+        self._start(name, *program, "--config", config)
         self._wait_for_binding(name, address)
-        self._tell(f"a terminal: {name} has registered itself at {address}:{self.terminal_ports[name]}")
+        self._tell(f"a {what}: {name} has registered itself at {address}:{self.terminal_ports[name]}")
 
     def _configure_terminal(self, name: str, address: str) -> None:
         folder = self.folder / name
@@ -213,6 +224,21 @@ class Demo:
         if f"Subject: {subject}".encode() not in lines:
             raise DemoError(f'anna\'s mailbox does not hold "{subject}" but {lines!r}')
         self._tell(f'mail "{subject}" to anna: fetched by POP3, over TLS')
+
+    def _fax(self, name: str, first: str, second: str) -> None:
+        """A page for a fax machine that has moved: its picture is at the machine, the report here."""
+        self._start_terminal(name, first, "fax machine", ("fax", "receive"))
+        self._move(name, second)
+        page = self.folder / "letter.txt"
+        page.write_text(f"A fax for {name}, wherever it is.\n\nSent at {time.strftime('%H:%M:%S')}.\n", "utf-8")
+        words = ("--to", name, "--from", f"me@{DOMAIN}", "--header", "--via", f"{SERVER}:{self.ports['smtp']}")
+        report = self._lanpost("fax", "send", str(page), *words)
+        pictures = sorted((self.folder / name / "data" / "faxes").glob("2*/*.png"))
+        if not pictures:
+            raise DemoError(f"{name} has no picture of the fax:\n{report}")
+        self._tell(f"a fax to {name}, which is at {second} now: arrived; its page is {pictures[0]}")
+        for line in report.splitlines():
+            self.say(f"             {line}")
 
     def _ca_file(self) -> Path:
         file = self.folder / "ca.pem"

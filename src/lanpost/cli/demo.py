@@ -13,7 +13,7 @@ from lanpost.app.demo import ENDINGS, Demo
 @click.command()
 @click.option("--once", is_flag=True, help="End after the demonstration; status 0 if every step worked.")
 def demo(once: bool) -> None:
-    """Show the main job on this machine: terminals register, mails follow them, a mailbox is fetched by POP3."""
+    """Show the main job on this machine: terminals register, mails and a fax follow them, a mailbox is fetched."""
     # One that was ignored at the start (nohup, a background job of a script) stays ignored.
     heeded = [number for number in ENDINGS if signal.getsignal(number) is not signal.SIG_IGN]
     for number in heeded:

@@ -61,7 +61,7 @@ def read(local: str) -> FaxAddress | None:
             if subaddress or not _SUBADDRESS.match(value := value.translate(_SEPARATORS)):
                 raise InvalidAddress(f"{local[:80]!r}: T33S needs 1 to {MAX_SUBADDRESS} digits, once")
             subaddress = value
-        # Other parameters, as of RFC 2846, are for a gateway that knows them: they do not change the number.
+        # Other parameters are for a gateway that knows them: they do not change the number.
     return FaxAddress(number, subaddress)
 
 
