@@ -89,6 +89,8 @@ class Course:
             )
             for number, ((kind, watch), member) in enumerate(zip(ways, members, strict=True))
         ]
+        for each in self.followers:
+            each.member.terminal.renews_when_told = each.kind == "networkd"
         self.addresses: dict[Node, str] = {each.member.terminal: each.address(0) for each in self.followers}
         self.wire = lab.server.start(
             "wire", "tcpdump", "-l", "--immediate-mode", "-nn", "-v", "-i", INTERFACE, "udp", "src", "port", "67"

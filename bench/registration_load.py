@@ -34,7 +34,7 @@ from lanpost.model.address import MailAddress
 from lanpost.model.binding import Binding, Source
 from lanpost.model.endpoint import Endpoint
 from lanpost.net.registrar_access import CONNECT_SECONDS
-from lanpost.net.registration_client import EXCHANGE_SECONDS
+from lanpost.net.registrar_http import EXCHANGE_SECONDS
 from lanpost.service.directory_modifications import located
 from lanpost.service.renewal import Renewal
 from lanpost.wire.ldap_encode import encode_operation

@@ -20,7 +20,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -58,6 +58,8 @@ TERMINALS = 100_000
 IN_FLIGHT = 500
 SPREAD = 5_000  # terminals of the run that takes its time; answers at the rate that a refresh request asks for
 SPREAD_PER_SECOND = 50.0
+SIDE_BY_SIDE = 5_000  # registrations of a round beside slapd
+ROUNDS = 3
 KEPT = 100  # connections that are kept, each with KEPT_REPEAT registrations
 KEPT_REPEAT = 100
 MAIL_SECONDS = 0.05
@@ -160,7 +162,7 @@ def fill(server: Server, count: int) -> None:
     secrets = [new_secret(mail_address(number)) for number in range(count)]
     server.secrets.write_text("\n".join(secrets) + "\n", "ascii")
     accounts = SqliteAccounts(data / ACCOUNTS_FILE)
-    with transaction(accounts._database):  # one of all: one each would take minutes  # noqa: SLF001
+    with transaction(accounts._writer):  # one of all: one each would take minutes  # noqa: SLF001
         for number, secret in enumerate(secrets):
             accounts.put_terminal(Terminal(mail_address(number), sha256_of(secret), now))
     accounts.close()
@@ -272,8 +274,8 @@ def tell(pressed: Pressed) -> None:
     say(f"  memory (PSS) at most {pressed.most_memory / 1e6:.1f} MB")
 
 
-def measure_lanpost(folder: Path, count: int) -> float:
-    """Returns registrations/s under full pressure."""
+def measure(folder: Path, short: Path, count: int) -> None:
+    """`short` is a folder whose path is, for slapd's socket."""
     folder.mkdir()
     server = Server(folder, folder / "secrets")
     server.configure()
@@ -283,45 +285,39 @@ def measure_lanpost(folder: Path, count: int) -> float:
         seconds = server.start()
         starting = send_mails(server, sink, lambda sent: sent < START_MAILS)
         say(f"start with {count:,} terminals: takes mail after {seconds:.2f} s; then {starting.line()}")
-        idle = send_mails(server, sink, lambda sent: sent < IDLE_MAILS)
-        say(f"idle: {idle.line()}; memory (PSS) {pss_octets(server.roots) / 1e6:.1f} MB")
-        plan = Plan("https", server.http_port, str(server.secrets), 0, count, in_flight=IN_FLIGHT)
-        for text, each in (
-            (f"{IN_FLIGHT} connections at any time, as fast as the server takes them", plan),
-            ("all at once, with the agent's time limits and pauses", _agents(plan, count, 0.0)),
-            (
-                f"{min(SPREAD, count):,} of them over N/{SPREAD_PER_SECOND:.0f} s, as a refresh request asks",
-                _agents(plan, min(SPREAD, count), min(SPREAD, count) / SPREAD_PER_SECOND),
-            ),
-        ):
-            say(text)
-            since = utc_now()
-            pressed = press(server, sink, each)
-            tell(pressed)
-            if wrong := lost(server, since, each.count):
-                raise BenchError(f"{wrong} terminals are not in the chart where they registered from")
-            say(f"  all {each.count:,} are in the chart; memory (PSS) now {pss_octets(server.roots) / 1e6:.1f} MB")
-            if each.in_flight:
-                rate = pressed.result.registered / pressed.result.seconds
-        kept = Plan(
-            "https",
-            server.http_port,
-            str(server.secrets),
-            0,
-            min(KEPT, count),
-            in_flight=KEPT,
-            repeat=KEPT_REPEAT,
-        )
-        say(f"{KEPT} connections kept, {KEPT_REPEAT} registrations on each")
-        tell(press(server, sink, kept))
-        return rate
+        rate = measure_power_cut(server, sink, count)
+        with slapd(short, server.secrets, count) as directory:
+            compare(server, directory, count)
     finally:
         stop(server.process)
         sink.close()
+    converge(rate, count, say)
 
 
-def _agents(plan: Plan, count: int, window: float) -> Plan:
-    return Plan(plan.protocol, plan.port, plan.secrets, 0, count, window=window)
+def measure_power_cut(server: Server, sink: StampingSink, count: int) -> float:
+    """Returns registrations/s under full pressure."""
+    idle = send_mails(server, sink, lambda sent: sent < IDLE_MAILS)
+    say(f"idle: {idle.line()}; memory (PSS) {pss_octets(server.roots) / 1e6:.1f} MB")
+    plan = Plan("https", server.http_port, str(server.secrets), 0, count, in_flight=IN_FLIGHT)
+    few = min(SPREAD, count)
+    rate = 0.0
+    for text, each in (
+        (f"{IN_FLIGHT} connections at any time, as fast as the server takes them", plan),
+        ("all at once, with the agent's time limits and pauses", replace(plan, in_flight=0)),
+        (
+            f"{few:,} of them over N/{SPREAD_PER_SECOND:.0f} s, as a refresh request asks",
+            replace(plan, in_flight=0, count=few, window=few / SPREAD_PER_SECOND),
+        ),
+    ):
+        say(text)
+        since = utc_now()
+        pressed = press(server, sink, each)
+        tell(pressed)
+        if wrong := lost(server, since, each.count):
+            raise BenchError(f"{wrong} terminals are not in the chart where they registered from")
+        say(f"  all {each.count:,} are in the chart; memory (PSS) now {pss_octets(server.roots) / 1e6:.1f} MB")
+        rate = rate or pressed.result.registered / pressed.result.seconds
+    return rate
 
 
 @contextmanager
@@ -351,50 +347,61 @@ def slapd(folder: Path, secrets: Path, count: int) -> Iterator[SlapdInstance]:
         directory.stop()
 
 
-def measure_slapd(folder: Path, secrets: Path, count: int, ours: float) -> None:
-    with slapd(folder, secrets, count) as directory:
-        roots = directory.roots()
-        say(f"slapd: {count:,} entries, memory (PSS) {pss_octets(roots) / 1e6:.1f} MB")
-        new = Plan("ldap", directory.tls_port or 0, str(secrets), 0, count, in_flight=IN_FLIGHT)
-        plain = Plan("ldap", directory.port, str(secrets), 0, count, tls=False, in_flight=IN_FLIGHT)
-        kept = Plan(
-            "ldap", directory.tls_port or 0, str(secrets), 0, min(KEPT, count), in_flight=KEPT, repeat=KEPT_REPEAT
+def compare(server: Server, directory: SlapdInstance, count: int) -> None:
+    """The same loads on both in turn; medians of the rounds. No mail goes on meanwhile."""
+    secrets, some, few = str(server.secrets), min(SIDE_BY_SIDE, count), min(KEPT, count)
+    new = Plan("https", server.http_port, secrets, 0, some, in_flight=IN_FLIGHT)
+    kept = replace(new, count=few, in_flight=few, repeat=KEPT_REPEAT)
+    ldaps = directory.tls_port or 0
+    loads = (
+        (f"{IN_FLIGHT} connections, one registration on each, TLS", new, replace(new, protocol="ldap", port=ldaps)),
+        (
+            f"{IN_FLIGHT} connections, one registration on each, no TLS",
+            replace(new, tls=False),
+            replace(new, protocol="ldap", port=directory.port, tls=False),
+        ),
+        (
+            f"{few} connections kept, {KEPT_REPEAT} registrations on each, TLS",
+            kept,
+            replace(kept, protocol="ldap", port=ldaps),
+        ),
+    )
+    say(f"beside slapd with as many entries (bind and one Modify), {ROUNDS} rounds in turn, medians")
+    for text, ours, theirs in loads:
+        rates: dict[str, list[float]] = {"lanpost": [], "slapd": []}
+        costs: dict[str, list[float]] = {"lanpost": [], "slapd": []}
+        for _ in range(ROUNDS):
+            for name, plan, roots in (("lanpost", ours, server.roots), ("slapd", theirs, directory.roots())):
+                before = cpu_seconds(roots)
+                result = result_of(run_load(plan))
+                rates[name].append(result.registered / result.seconds)
+                costs[name].append((cpu_seconds(roots) - before) / result.registered * 1e3)
+        rate, cost = ({name: statistics.median(found[name]) for name in found} for found in (rates, costs))
+        say(
+            f"  {text}: lanpost {rate['lanpost']:,.0f}/s, {cost['lanpost']:.2f} ms of CPU each; "
+            f"slapd {rate['slapd']:,.0f}/s, {cost['slapd']:.2f} ms; "
+            f"{rate['lanpost'] / rate['slapd']:.2f} x, per CPU second {cost['slapd'] / cost['lanpost']:.2f} x"
         )
-        for text, plan in (
-            (f"{IN_FLIGHT} connections at any time, TLS, bind, one Modify each", new),
-            (f"{IN_FLIGHT} connections at any time, no TLS, bind, one Modify each", plain),
-            (f"{KEPT} connections kept, TLS, {KEPT_REPEAT} Modify requests on each", kept),
-        ):
-            before = cpu_seconds(roots)
-            result = result_of(run_load(plan))
-            cpu = cpu_seconds(roots) - before
-            rate = result.registered / result.seconds
-            say(
-                f"  {text}: {rate:,.0f}/s, {cpu / result.registered * 1e3:.2f} ms of CPU each, "
-                f"{result.attempts:,} attempts, {result.failures or 'no failures'}"
-                + (f"; ratio lanpost/slapd {ours / rate:.2f}" if plan is new else "")
-            )
-        say(f"  memory (PSS) afterwards {pss_octets(roots) / 1e6:.1f} MB")
+    memory = {
+        name: pss_octets(roots) / 1e6 for name, roots in (("lanpost", server.roots), ("slapd", directory.roots()))
+    }
+    say("  memory (PSS) afterwards: " + ", ".join(f"{name} {each:.0f} MB" for name, each in memory.items()))
 
 
 def main(count: int = TERMINALS) -> int:
     """Status 1 when something could not be measured."""
+    if reason := SlapdInstance.lacks():
+        print(f"registrations: slapd: {reason}", file=sys.stderr)
+        return 1
     os.environ.setdefault("PYTHONPATH", "src")
     folder = Path(tempfile.mkdtemp(prefix="lanpost-bench-", dir="/var/tmp"))
-    short = Path(tempfile.mkdtemp(prefix="lanpost-slapd-", dir="/var/tmp"))  # a Unix socket is in it
     try:
-        rate = measure_lanpost(folder / "lanpost", count)
-        if reason := SlapdInstance.lacks():
-            print(f"registrations: NOT MEASURED: slapd: {reason}", file=sys.stderr)
-            return 1
-        measure_slapd(short / "s", folder / "lanpost" / "secrets", count, rate)
-        converge(rate, count, say)
+        measure(folder / "lanpost", folder / "s", count)
     except BenchError as error:
         print(f"registrations: {error}", file=sys.stderr)
         return 1
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-        shutil.rmtree(short, ignore_errors=True)
     return 0
 
 

@@ -11,7 +11,7 @@ import random
 from collections import deque
 from collections.abc import Callable
 
-from lanpost.net.registration_client import EXCHANGE_SECONDS
+from lanpost.net.registrar_http import EXCHANGE_SECONDS
 from lanpost.service.renewal import Renewal
 
 PLACES = 1000  # connections that the server holds; the next one is turned away

@@ -23,6 +23,7 @@ LanpostError
   RegistrationRefused            knows its HTTP status
   RegistrarUnreachable           a terminal got no usable answer; knows whether for want of an address or route
   RegistrarUntrusted             whoever answered is not the registrar that the terminal's token pins
+  DiscoveryUnavailable           no DNS-SD here: no library, or no multicast
 """
 
 from __future__ import annotations
@@ -182,16 +183,24 @@ class RegistrationRefused(LanpostError):
 
 
 class RegistrarUnreachable(LanpostError):
-    """The registrar gave the terminal no answer, or cannot serve it now. `no_way`: no address or no route here.
+    """The registrar gave the terminal no answer, or cannot serve it now.
 
-    `retry_after`: seconds before which it does not want to be asked again; 0: it said nothing of that.
+    `no_way`: no address or no route here. `answered`: it is where we asked, and unwell. `retry_after`: seconds
+    before which it does not want to be asked again; 0: it said nothing of that.
     """
 
-    def __init__(self, text: str, *, no_way: bool = False, retry_after: float = 0.0) -> None:
+    def __init__(
+        self, text: str, *, no_way: bool = False, answered: bool = False, retry_after: float = 0.0
+    ) -> None:
         super().__init__(text)
         self.no_way = no_way
+        self.answered = answered
         self.retry_after = retry_after
 
 
 class RegistrarUntrusted(LanpostError):
     """Whoever answered could not prove that it is the registrar which the enrolment token pins."""
+
+
+class DiscoveryUnavailable(LanpostError):
+    """Services cannot be told of or looked for on the link."""

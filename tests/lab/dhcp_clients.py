@@ -94,7 +94,8 @@ def prepare(node: Node) -> Path:
     root = node.folder / "root"
     if not root.exists():
         root.mkdir()
-        shutil.copytree("/etc", root / "etc", symlinks=True)
+        others = shutil.ignore_patterns("netns")  # comes and goes with other labs
+        shutil.copytree("/etc", root / "etc", symlinks=True, ignore=others)
         resolver = root / "etc/resolv.conf"
         resolver.unlink(missing_ok=True)
         resolver.write_text("")

@@ -13,8 +13,9 @@ class DnsmasqServer:
     """Serves the LAN from the server's machine. A terminal is moved by its reservation: then a renewal is refused.
 
     The refusal is broadcast: dhclient and udhcpc hear it when they renew, dhcpcd and networkd once they rebind.
-    T1 is one second before T2, whatever dnsmasq is told. networkd, which adds a chance to both, may then stop
-    renewing by itself: `renew` and `rebind` have it go on.
+    T1 is one second before T2, whatever dnsmasq is told. networkd, which adds a chance to both, is put out by that,
+    and then does not even renew when told to: see `Node.renews_when_told`. (A tag in the hosts file has dnsmasq
+    2.90 die at the next SIGHUP.)
     """
 
     LEASE, REBIND = 120, 3  # seconds; dnsmasq makes no shorter lease
@@ -34,7 +35,8 @@ class DnsmasqServer:
             *("--user=root", "--port=0", f"--interface={INTERFACE}", "--bind-interfaces", "--dhcp-authoritative"),
             *("--no-ping", f"--dhcp-leasefile={self._leases}", f"--dhcp-hostsfile={self._hosts}"),
             f"--dhcp-range={NETWORK}.100,{NETWORK}.199,{self.LEASE}",
-            f"--dhcp-option=option:T2,{self.REBIND}",
+            f"--dhcp-option=tag:!patient,option:T2,{self.REBIND}",
+            *(f"--dhcp-mac=set:patient,{node.mac}" for node in reservations if node.renews_when_told),
             *("--dhcp-option=option:router", "--dhcp-option=option:dns-server"),  # neither is told
             *options,
         )

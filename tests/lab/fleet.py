@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import re
+import signal
+import sys
 
 from tests.lab import dhcp_clients
 from tests.lab.network import INTERFACE, SERVER, Lab, Program, Terminal
@@ -61,7 +63,9 @@ class Member:
             f'[agent]\nreceive = "inbox"\nwatch = "{watch}"\nhook_file = "{self.hook_file}"\nsettle = "{settle}"\n'
             '[log]\nformat = "text"\nlevel = "debug"\n'
         )
-        self.agent = self.terminal.python("agent", "-m", "lanpost", "agent", "--config", self.config)
+        # Killed at the lab's end: many of them would each wait for the server's kept connection.
+        command = (sys.executable, "-m", "lanpost", "agent", "--config", self.config)
+        self.agent = self.terminal.start("agent", *command, number=signal.SIGKILL)
 
     def install_hook(self, kind: str) -> None:
         """What `lanpost agent install-hook` does, in this terminal's own copy of /etc."""

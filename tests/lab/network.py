@@ -27,6 +27,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self
 
 import pytest
@@ -157,6 +158,8 @@ class Program:
 class Node:
     """A machine on the LAN: a namespace with one interface, a capture of all its packets, and no resolver."""
 
+    renews_when_told = False  # only then, where dnsmasq gives the lease
+
     def __init__(self, lab: Lab, name: str, number: int) -> None:
         self.name = name
         self.folder = lab.folder / name
@@ -205,6 +208,14 @@ class Node:
         while not self.run("ss", "-Hltn", f"sport = :{port}"):
             assert program.process.poll() is None, f"{program.name} has ended:\n" + "\n".join(program.lines[-40:])
             assert time.monotonic() < deadline, f"nobody listens at {port}:\n" + "\n".join(program.lines[-40:])
+            time.sleep(0.02)
+
+    def wait_for_link_local(self) -> None:
+        """Until the kernel has found that nobody else has its link-local address; DHCPv6 clients need one."""
+        deadline = time.monotonic() + PATIENCE
+        shown = ("-6", "addr", "show", "dev", INTERFACE, "scope", "link")
+        while "fe80:" not in self.run("ip", *shown, "-tentative"):
+            assert time.monotonic() < deadline, self.run("ip", *shown)
             time.sleep(0.02)
 
     def addresses(self) -> list[str]:
@@ -290,9 +301,11 @@ class KeaServer:
         self._folder = folder  # of a short name: a socket's may have 107 octets
         self._socket = self._folder / "control"
         self.hooks: list[Any] = []  # "hooks-libraries", before `start`
+        self._options: Mapping[int, str] = {}
 
-    def start(self, reservations: Mapping[Node, str]) -> None:
-        """Serve the LAN from now on."""
+    def start(self, reservations: Mapping[Node, str], options: Mapping[int, str] = MappingProxyType({})) -> None:
+        """Serve the LAN from now on. `options` by their codes (69, 70, 95) are sent whether asked for or not."""
+        self._options = options
         file = self._folder / "kea.json"
         file.write_text(json.dumps(self._configuration(reservations)))
         places = (f"KEA_LOCKFILE_DIR={self._folder}", f"KEA_PIDFILE_DIR={self._folder}")
@@ -334,6 +347,10 @@ class KeaServer:
                 "valid-lifetime": self.LEASE,
                 "renew-timer": self.RENEW,
                 "rebind-timer": self.REBIND,
+                "option-def": [{"name": "ldap-server", "code": 95, "type": "string"}],
+                "option-data": [
+                    {"code": code, "data": data, "always-send": True} for code, data in self._options.items()
+                ],
                 "subnet4": [subnet],
                 "hooks-libraries": self.hooks,
                 "loggers": [

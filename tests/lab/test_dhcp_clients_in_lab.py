@@ -45,6 +45,7 @@ def guests_of(fleet: Fleet) -> list[Guest]:
         for at, ((kind, watch), member) in enumerate(zip(ways, members, strict=True))
     ]
     for guest in guests:
+        guest.member.terminal.renews_when_told = guest.kind == "networkd"
         if guest.is_hooked:
             guest.member.install_hook(guest.kind)
         guest.member.start_agent(guest.watch)

@@ -63,6 +63,7 @@ def test_addresses_by_slaac_and_by_dhcpv6_are_endpoints(lab: Lab) -> None:
     fleet.send("before", *members)
     advertise(lab)
     for member in leased:
+        member.terminal.wait_for_link_local()
         kind = "dhclient" if member is hooked else member.name
         member.terminal.start_dhcp(kind, hooked=member is hooked, version=6)
 

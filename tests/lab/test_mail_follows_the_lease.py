@@ -109,7 +109,10 @@ def test_mail_follows_the_lease_and_no_name_is_asked_for(lab: Lab, client: str) 
 
     assert office.agent.stop() == 0
     assert office.server.stop() == 0
-    assert lab.packets("port 53 or port 5353 or port 5355") == 0
+    assert lab.packets("port 53 or port 5355") == 0
+    assert (
+        lab.packets(f"udp port 5353 and src net 10.77.0.0/24 and not src host {SERVER}") == 0
+    )  # it tells, nobody asks
     for address in ("10.77.0.10", "10.77.0.20"):
         assert office.fax.packets(f"tcp dst port {TERMINAL_PORT} and dst host {address}") > 0
 

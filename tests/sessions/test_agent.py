@@ -18,6 +18,7 @@ from lanpost.app import agent_state, enrolment
 from lanpost.app.agent import Agent
 from lanpost.app.agent_state import State, Status
 from lanpost.app.enrolment import Enrolment
+from lanpost.app.setting_values import Listen
 from lanpost.app.settings import Agent as AgentSettings
 from lanpost.app.settings import Settings
 from lanpost.errors import ConfigurationError
@@ -264,6 +265,29 @@ async def test_a_configuration_that_cannot_be_read_leaves_the_former_one_in_forc
             await server.arrived(2)
     assert [request.body for request in server.requests] == [{"port": 2525}] * 2
     assert any("write a port" in record.getMessage() for record in caplog.records)
+
+
+async def test_a_terminal_with_nothing_but_a_name_claims_it_and_then_takes_its_mail(
+    authority: Authority, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    async with ScriptedRegistrar(authority) as server:
+        listen = (Listen("127.0.0.1", 0),)
+        here = Terminal(tmp_path, name="fax1", registrar=(server.url,), receive="inbox", listen=listen)
+        async with here.running(monkeypatch):
+            assert here.agent.status.address == "fax1"
+            claim, again = await server.arrived(2)
+            await here.reaches(State.REGISTERED)
+            assert here.agent.status.address == "fax1@office.lan"
+            assert here.agent.status.found_by == "configuration"
+            assert here.agent.status.pin == authority.pin
+        assert "authorization" not in claim.headers
+        assert again.headers["authorization"] == f"Bearer {claim.body['key']}"
+    assert (tmp_path / "inbox").is_dir()
+
+
+async def test_nobody_enrolled_and_no_name_is_told_at_once(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="lanpost agent --name"):
+        Terminal(tmp_path)
 
 
 async def test_an_agent_whose_terminal_was_renamed_goes_by_the_new_name(

@@ -189,6 +189,22 @@ async def test_a_stranger_claims_a_free_address_and_gets_its_key_once(tmp_path: 
         assert (await api.ask("PUT", "/v1/bindings/bert")).status == 409
 
 
+async def test_a_claimant_may_choose_its_key_before_it_asks(tmp_path: Path) -> None:
+    async with serving(tmp_path, claim=True) as api:
+        key = "k" * 32
+        claimed = await api.ask("PUT", "/v1/bindings/cam1", {"key": key})
+        assert (claimed.status, claimed.json["key"]) == (201, key)
+        assert (await api.ask("PUT", "/v1/bindings/cam1", {"key": key})).status == 401  # not by the body, later
+        assert (await api.ask("PUT", "/v1/bindings/cam1", secret=key)).status == 200
+
+
+@pytest.mark.parametrize("key", ["k" * 31, "k" * 31 + ".", "k" * 257, "k" * 31 + "\n", 7, ["k" * 32]])
+async def test_a_key_that_others_could_guess_or_that_is_none_is_refused(tmp_path: Path, key: object) -> None:
+    async with serving(tmp_path, claim=True) as api:
+        answer = await api.ask("PUT", "/v1/bindings/cam1", {"key": key})
+        assert (answer.status, "key:" in answer.json["detail"]) == (422, True)
+
+
 async def test_a_chart_that_is_closed_is_503_for_whoever_needs_it(api: ApiServer) -> None:
     await api.chart.close()
     for method, path, secret in [("PUT", "/v1/bindings/fax1", "fax1"), ("GET", "/v1/bindings", ADMINISTRATOR)]:

@@ -52,11 +52,21 @@ async def test_mail_for_this_terminal_is_in_its_maildir_when_it_is_answered(
     assert found.endswith(b"Subject: page 1\n\n.a line with a dot\n")
 
 
-async def test_mail_for_anybody_else_is_refused(service: ReceivingService, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("address", "reply"),
+    [
+        # It may have this machine's IP address in a chart, or this terminal its name and not know that yet.
+        ("fax2@office.lan", (450, b"4.1.1")),
+        ("fax1@example.net", (550, b"5.1.1")),
+    ],
+)
+async def test_mail_for_anybody_else_is_not_taken(
+    service: ReceivingService, tmp_path: Path, address: str, reply: tuple[int, bytes]
+) -> None:
     with pytest.raises(smtplib.SMTPRecipientsRefused) as refused:
-        await asyncio.to_thread(hand_in, service.ports[0], "fax2@office.lan", b"x\r\n")
-    assert refused.value.recipients["fax2@office.lan"][0] == 550
-    assert refused.value.recipients["fax2@office.lan"][1].startswith(b"5.1.1")
+        await asyncio.to_thread(hand_in, service.ports[0], address, b"x\r\n")
+    code, text = refused.value.recipients[address]
+    assert (code, text[:5]) == reply
     assert list((tmp_path / "mail" / "new").iterdir()) == []
 
 

@@ -10,7 +10,7 @@ import pytest
 from tests.sessions.scripted_registrar import SECRET, Authority, ScriptedRegistrar, make_authority
 
 from lanpost.errors import RegistrarUnreachable, RegistrarUntrusted, RegistrationRefused
-from lanpost.net import registration_client
+from lanpost.net import registrar_http
 from lanpost.net.registration_client import RegistrationClient
 
 
@@ -138,7 +138,7 @@ async def test_something_that_is_no_lanpost_server_is_named_as_such(authority: A
 
 
 async def test_a_silent_server_is_given_up_in_time(authority: Authority, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registration_client, "EXCHANGE_SECONDS", 0.2)
+    monkeypatch.setattr(registrar_http, "EXCHANGE_SECONDS", 0.2)
     async with ScriptedRegistrar(authority, hangs=True) as server:
         with pytest.raises(RegistrarUnreachable, match="does not answer"):
             await RegistrationClient(server.token()).register(25)

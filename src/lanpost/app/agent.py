@@ -1,8 +1,9 @@
 """The agent: on the terminal, watches its own addresses and registers them, for ever.
 
-It registers at the start, at each change of its addresses once that has settled, when a link comes up, and at
-half the lifetime; it tries again for ever, at once when the network changes. Standard library only, as long as it
-takes no mail itself (`receive`): it is carried to small devices.
+Enrolled with a server, or with nothing but its name (`registrar_way`), it registers at the start, at each change
+of its addresses once that has settled, when a link comes up, and at half the lifetime; it tries again for ever, at
+once when the network changes. Standard library only, as long as it takes no mail itself (`receive`) and searches no
+link: it is carried to small devices.
 """
 
 from __future__ import annotations
@@ -16,31 +17,27 @@ import signal
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Protocol
 
 from lanpost.app import agent_state, enrolment
 from lanpost.app.agent_refresh import AgentRefresh
 from lanpost.app.agent_state import State, Status
-from lanpost.app.enrolment import Enrolment
 from lanpost.app.own_proof import OwnProof
+from lanpost.app.registrar_way import RegistrarWay
 from lanpost.app.settings import Settings
 from lanpost.errors import (
     ConfigurationError,
-    InvalidValue,
     LanpostError,
     RegistrarUnreachable,
     RegistrarUntrusted,
     RegistrationRefused,
     StoreError,
 )
-from lanpost.model.address import MailAddress
 from lanpost.model.proof import Proof
 from lanpost.model.registration import Registration
 from lanpost.net.address_watch import open_watch
 from lanpost.net.netlink import Change
 from lanpost.net.own_addresses import own_addresses
-from lanpost.net.registration_client import RegistrationClient, server_hosts
 from lanpost.service.renewal import Renewal
 
 log = logging.getLogger(__name__)
@@ -77,8 +74,7 @@ class Agent:
         self._read_settings = read_settings
         self._on_status = on_status
         self._folder = enrolment.agent_folder(settings.data)
-        self._enrolment = enrolment.load(self._folder)
-        self._client = self._make_client()
+        self._way = RegistrarWay(self._folder, settings.agent)
         self._renewal = Renewal()
         self._addresses: frozenset[str] = frozenset()
         self._woken = asyncio.Event()
@@ -88,7 +84,7 @@ class Agent:
         self._serving: tuple[object, ...] = ()
         self._service: MailService | None = None
         self._own_proof = OwnProof()
-        self._status = Status(State.STARTING, str(self._enrolment.token.address), _now(), pid=os.getpid())
+        self._status = Status(State.STARTING, self._way.address, _now(), pin=self._way.pin, pid=os.getpid())
 
     @property
     def status(self) -> Status:
@@ -109,8 +105,7 @@ class Agent:
         """Keep the terminal registered until stopped. Raises StoreBusy if another agent has this folder."""
         with agent_state.only_agent(self._folder):
             self._service = await self._start_service()
-            ways = self._settings.agent
-            servers = server_hosts(self._enrolment.token)
+            ways, servers = self._settings.agent, self._way.hosts
             self._watch = open_watch(self._noticed, servers, ways.hook_file, only_hook=ways.watch == "hook")
             self._refresh = AgentRefresh(self._folder, self._settings.agent.refresh_port, self._asked_to_register)
             self._obey_registrar()
@@ -144,8 +139,8 @@ class Agent:
 
     def _obey_registrar(self) -> None:
         """The one that this terminal is enrolled with, by the key that it told last."""
-        held = self._enrolment
-        self._refresh.use(held.refresh_key, held.token.address)
+        if held := self._way.enrolment:
+            self._refresh.use(held.refresh_key, held.token.address)
 
     async def _woken_within(self, seconds: float) -> bool:
         with contextlib.suppress(TimeoutError):
@@ -171,14 +166,14 @@ class Agent:
             log.info("own addresses: %s", ", ".join(sorted(self._watch.addresses)) or "none")
         self._addresses, self._link_up = self._watch.addresses, False
         if is_new:
-            self._client.speaks_from = ""
+            self._way.speaks_from = ""
             self._renewal.changed(loop.time())
         return is_new
 
     def _is_known_already(self) -> bool:
         """The change is told late: a registration begun before it speaks, or spoke, from this very address."""
         gone, come = self._addresses - self._watch.addresses, self._watch.addresses - self._addresses
-        return not gone and come == {self._client.speaks_from}
+        return not gone and come == {self._way.speaks_from}
 
     async def _is_due(self) -> bool:
         """Wait for the next attempt's time or for a change; False: for neither, ask again."""
@@ -209,24 +204,24 @@ class Agent:
         now = asyncio.get_running_loop().time
         chance = random.random()  # noqa: S311
         try:
-            if self._status.state in (State.REFUSED, State.UNTRUSTED):
+            if self._way.enrolment is None or self._status.state in (State.REFUSED, State.UNTRUSTED):
                 await self._read_enrolment()  # somebody may have enrolled this terminal anew
-                if self._serving != self._wanted_service():
-                    self.reload()
-            self._client.refresh_proof = self._refresh.last_datagram
-            registration = await self._client.register(self._settings.agent.port, await self._proof())
+            self._way.refresh_proof = self._refresh.last_datagram
+            registration = await self._way.register(self._addresses, await self._proof())
         except RegistrarUnreachable as error:
             self._renewal.failed(now(), chance, error.retry_after)
             await self._failed(State.OFFLINE if error.no_way else State.UNREACHED, str(error))
         except RegistrarUntrusted as error:
             self._renewal.refused(now(), chance)
             await self._failed(State.UNTRUSTED, str(error))
-        except (RegistrationRefused, ConfigurationError) as error:
+        except (RegistrationRefused, ConfigurationError, StoreError) as error:
             self._renewal.refused(now(), chance)
             await self._failed(State.REFUSED, str(error))
         else:
             self._renewal.registered(now(), registration.lifetime, chance)
             await self._registered(registration)
+            if self._serving != self._wanted_service():
+                self.reload()  # it has a name now, or another one
 
     async def _proof(self) -> Proof | None:
         """By which the mail server shall know this terminal before it gives it mail."""
@@ -235,16 +230,9 @@ class Agent:
         return await self._own_proof.find(self._settings.agent, self._addresses)
 
     async def _registered(self, registration: Registration) -> None:
-        held, client = self._enrolment, self._client
-        try:
-            self._enrolment = await asyncio.to_thread(
-                enrolment.keep, self._folder, held, client.authority, client.refresh_key
-            )
-            await self._adopt(registration.address)
-            self._obey_registrar()
-        except (ConfigurationError, StoreError, InvalidValue) as error:
-            log.warning("cannot keep the server's certificate, it will be asked for again: %s", error)
+        self._obey_registrar()
         is_new = self._status.state is not State.REGISTERED or self._status.endpoint != registration.endpoint
+        is_news = is_new or self._status.url != registration.url
         await self._tell(
             replace(
                 self._status,
@@ -255,29 +243,19 @@ class Agent:
                 updated=registration.updated,
                 expires=registration.expires,
                 url=registration.url,
+                found_by=self._way.found_by(registration.url),
+                pin=self._way.pin,
                 reason="",
             )
         )
         log.log(
-            logging.INFO if is_new else logging.DEBUG,
+            logging.INFO if is_news else logging.DEBUG,
             "registered: %s at %s%s, by %s",
             registration.address,
             registration.endpoint,
             f" until {registration.expires}" if registration.expires else "",
             registration.url,
         )
-
-    async def _adopt(self, address: str) -> None:
-        """The registrar calls this terminal by another address than it was enrolled with: it was renamed."""
-        held, new = self._enrolment, MailAddress.parse(address)
-        if new == held.token.address:
-            return
-        log.info("renamed at the server: %s is %s now", held.token.address, new)
-        self._enrolment = replace(held, token=replace(held.token, address=new))
-        await asyncio.to_thread(enrolment.save, self._folder, self._enrolment)
-        self._client = self._make_client()
-        if self._serving != self._wanted_service():
-            self.reload()
 
     async def _failed(self, state: State, reason: str) -> None:
         is_new = (state, reason) != (self._status.state, self._status.reason)
@@ -291,8 +269,8 @@ class Agent:
     async def _say_goodbye(self) -> None:
         try:
             async with asyncio.timeout(GOODBYE_SECONDS):
-                await self._client.unregister()
-            log.info("unregistered: %s", self._enrolment.token.address)
+                await self._way.unregister()
+            log.info("unregistered: %s", self._way.address)
         except (LanpostError, TimeoutError) as error:
             log.info("could not say goodbye to the server: %s", error or "no answer")
 
@@ -303,8 +281,10 @@ class Agent:
             fresh = self._read_settings()
             if fresh.data != former.data:
                 log.warning("another data folder is used from the next start on")
-            self._settings = replace(fresh, data=former.data)
-            await self._read_enrolment()
+            settings = replace(fresh, data=former.data)
+            self._way = await asyncio.to_thread(RegistrarWay, self._folder, settings.agent)
+            self._settings = settings
+            self._obey_registrar()
             log.info("read the configuration again")
             if self._serving != self._wanted_service():
                 if self._service:
@@ -315,27 +295,25 @@ class Agent:
             log.error("the configuration cannot be used: %s", error)
 
     async def _read_enrolment(self) -> None:
-        self._enrolment = await asyncio.to_thread(enrolment.load, self._folder)
-        self._client = self._make_client()
+        await asyncio.to_thread(self._way.load)
         self._obey_registrar()
 
-    def _make_client(self) -> RegistrationClient:
-        held: Enrolment = self._enrolment
-        return RegistrationClient(held.token, held.authority, self._settings.agent.address)
-
     def _wanted_service(self) -> tuple[object, ...]:
-        """What decides whether and how mail is taken here."""
-        held = self._settings.agent
-        address = self._enrolment.token.address
+        """What decides whether and how mail is taken here; nothing where none is."""
+        held, enrolled = self._settings.agent, self._way.enrolment
+        if not held.receive or enrolled is None:
+            return ()
+        address = enrolled.token.address
         return held.receive, held.listen, held.port, self._settings.hostname, self._settings.limits, address
 
     async def _start_service(self) -> MailService | None:
         self._serving = self._wanted_service()
-        if not self._settings.agent.receive:
+        enrolled = self._way.enrolment
+        if not self._settings.agent.receive or enrolled is None:
             return None
         from lanpost.app.receiver import start_receiver
 
-        return await start_receiver(self._settings, self._enrolment.token.address, self._folder)
+        return await start_receiver(self._settings, enrolled.token.address, self._folder)
 
     async def _tell(self, status: Status) -> None:
         self._status = replace(status, own_addresses=tuple(sorted(self._addresses)))
@@ -354,19 +332,17 @@ async def run_agent(settings: Settings, read_settings: Callable[[], Settings]) -
 
 
 async def register_once(settings: Settings) -> Registration:
-    """Register now, once. Raises what RegistrationClient does, and ConfigurationError where nothing is enrolled."""
-    folder: Path = enrolment.agent_folder(settings.data)
-    held = enrolment.load(folder)
-    client = RegistrationClient(held.token, held.authority, settings.agent.address)
+    """Register now, once. Raises what RegistrarWay does."""
+    folder = enrolment.agent_folder(settings.data)
+    way = RegistrarWay(folder, settings.agent)
+    own = own_addresses()
     if settings.agent.receive:
         from lanpost.store.terminal_key import TerminalKey
 
         proof: Proof | None = TerminalKey.open(folder).proof
     else:
-        proof = await OwnProof().find(settings.agent, own_addresses())
-    registration = await client.register(settings.agent.port, proof)
-    enrolment.keep(folder, held, client.authority, client.refresh_key)
-    return registration
+        proof = await OwnProof().find(settings.agent, own)
+    return await way.register(own, proof)
 
 
 def _now() -> str:

@@ -50,6 +50,8 @@ class Status:
     updated: str = ""
     expires: str = ""
     url: str = ""  # of the server that answered last
+    found_by: str = ""  # how that URL is known: configuration, token, dhcp, dns-sd
+    pin: str = ""  # of the server that is believed
     own_addresses: tuple[str, ...] = ()
     reason: str = ""  # why it is not registered
     pid: int = 0

@@ -1,7 +1,8 @@
 """What `lanpost agent install-hook` puts beside each DHCP client: one line of shell that touches the agent's file.
 
 The line carries nothing: what a client hands to its hooks came over the network, and is neither read nor passed on.
-The agent looks for itself. Standard library only. Raises ConfigurationError and StoreError.
+The agent looks for itself. One exception: udhcpc leaves no lease on the disk, so its script writes down which
+servers DHCP named. Standard library only. Raises ConfigurationError and StoreError.
 """
 
 from __future__ import annotations
@@ -20,6 +21,16 @@ UDHCPC_SCRIPTS = ("etc/udhcpc/default.script", "usr/share/udhcpc/default.script"
 # `echo` and not `:`, at which a shell would end if the file could not be opened. `>|` though noclobber be set. The
 # file is in a folder that only root may change, so that nobody can put a link there.
 TOUCH = "echo look 2>/dev/null >|{file} || :\n"
+
+# Before the address is set: the agent, which the kernel wakes, finds it done. The values stand in quotes, as
+# arguments; the agent reads them as it reads every lease file (content/dhcp_lease.py).
+LEAVE_OPTIONS = """\
+case "$1" in
+bound|renew|deconfig)
+    (umask 022; printf 'address=%s\\n69=%s\\n70=%s\\n95=%s\\n' "$ip" "$opt69" "$opt70" "$opt95" \\
+        >|{file}."${{interface##*/}}") 2>/dev/null || : ;;
+esac
+"""
 
 SOURCED = "# Tells the agent that addresses may have changed. It is sourced: no exit, no variables, no waiting.\n"
 RUN = "# Tells the agent that addresses may have changed.\n"
@@ -46,7 +57,7 @@ class Hook:
 class Client:
     """A DHCP client that has hooks. `remark` is what is left to do by hand, or to know."""
 
-    hooks: Callable[[Path, str], tuple[Hook, ...]]
+    hooks: Callable[[Path, str, Path], tuple[Hook, ...]]
     remark: str = ""
 
 
@@ -58,26 +69,29 @@ def _program(name: str, path: Path, touch: str, makes_folder: bool = False) -> H
     return Hook(path, _block(name, RUN + touch), "#!/bin/sh\n", 0o755, makes_folder=makes_folder)
 
 
-def _dhclient(root: Path, touch: str) -> tuple[Hook, ...]:
+def _dhclient(root: Path, touch: str, _file: Path) -> tuple[Hook, ...]:
     return (Hook(root / "etc/dhcp/dhclient-exit-hooks.d/lanpost", _block("dhclient", SOURCED + touch)),)
 
 
-def _dhcpcd(root: Path, touch: str) -> tuple[Hook, ...]:
+def _dhcpcd(root: Path, touch: str, _file: Path) -> tuple[Hook, ...]:
     return (Hook(root / "etc/dhcpcd.exit-hook", _block("dhcpcd", SOURCED + touch), shared=True),)
 
 
-def _udhcpc(root: Path, touch: str) -> tuple[Hook, ...]:
+def _udhcpc(root: Path, touch: str, file: Path) -> tuple[Hook, ...]:
     place = root / "etc/udhcpc/lanpost.script"
     script = next((name for name in UDHCPC_SCRIPTS if (root / name).exists()), "")
     if not script and not place.exists():
         looked_for = " nor ".join(str(root / name) for name in UDHCPC_SCRIPTS)
         raise ConfigurationError(f"neither {looked_for} is there: is udhcpc installed?")
-    lines = f'{RUN}# First the script that sets the address: udhcpc calls one only.\n/{script} "$@"\nstatus=$?\n'
+    leave = f"# Which servers DHCP named, in hex; have udhcpc ask for them.\n{LEAVE_OPTIONS.format(file=file)}"
+    lines = (
+        f'{RUN}{leave}# First the script that sets the address: udhcpc calls one only.\n/{script} "$@"\nstatus=$?\n'
+    )
     text = _block("udhcpc", f"{lines}{touch}exit $status\n")
     return (Hook(place, text, "#!/bin/sh\n", 0o755),)
 
 
-def _networkd(root: Path, touch: str) -> tuple[Hook, ...]:
+def _networkd(root: Path, touch: str, _file: Path) -> tuple[Hook, ...]:
     # One folder for each state that a link can come into. Debian's package lacks the last one, which tells of a
     # new address on a link that has been routable all the time.
     states = ("carrier.d", "degraded.d", "routable.d", "configured.d")
@@ -85,7 +99,7 @@ def _networkd(root: Path, touch: str) -> tuple[Hook, ...]:
     return tuple(_program("networkd", place / state / "50-lanpost", touch, makes_folder=True) for state in states)
 
 
-def _networkmanager(root: Path, touch: str) -> tuple[Hook, ...]:
+def _networkmanager(root: Path, touch: str, _file: Path) -> tuple[Hook, ...]:
     return (_program("networkmanager", root / "etc/NetworkManager/dispatcher.d/50-lanpost", touch),)
 
 
@@ -102,7 +116,7 @@ CLIENTS = {
 
 def hooks_for(name: str, root: Path, file: Path) -> tuple[Hook, ...]:
     """What to install for a client, below `root`; `file` is what the hook touches, as plain_file reads it."""
-    return CLIENTS[name].hooks(root, TOUCH.format(file=file))
+    return CLIENTS[name].hooks(root, TOUCH.format(file=file), file)
 
 
 def check_place(file: Path) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -13,6 +14,7 @@ import structlog
 
 from lanpost import __version__
 from lanpost.app import readiness
+from lanpost.app.advertisement import Advertisement
 from lanpost.app.certificates import Certificates, utc_now
 from lanpost.app.charts import open_chart
 from lanpost.app.checks import problems
@@ -60,7 +62,9 @@ class DirectoryServer:
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, self._stop.set)
             loop.add_signal_handler(signal.SIGHUP, self._reload)
-            renewing = loop.create_task(self._certificates.keep_renewed())
+            beside = [loop.create_task(self._certificates.keep_renewed())]
+            if self._settings.discovery.advertise:
+                beside.append(loop.create_task(self._advertisement().run()))
             try:
                 log.info("ready", version=__version__, **self._addresses())
                 ready()
@@ -68,7 +72,9 @@ class DirectoryServer:
                 await self._stop.wait()
             finally:
                 readiness.notify("STOPPING=1")
-                renewing.cancel()
+                for duty in beside:
+                    duty.cancel()
+                await asyncio.gather(*beside, return_exceptions=True)
         log.info("stopped")
 
     async def _open(self, stack: AsyncExitStack) -> None:
@@ -120,7 +126,16 @@ class DirectoryServer:
         ]
 
     def _addresses(self) -> dict[str, list[str]]:
-        return shown_addresses({"ldap": self._face.listener.addresses, "http": self._registration.addresses})
+        return shown_addresses(self._listening())
+
+    def _listening(self) -> dict[str, Sequence[tuple[str, int]]]:
+        return {"ldap": self._face.listener.addresses, "http": self._registration.addresses}
+
+    def _advertisement(self) -> Advertisement:
+        hostname = self._settings.hostname or socket.gethostname()
+        certificates = self._certificates
+        pin, moved = certificates.authority.pin, certificates.renew
+        return Advertisement(hostname, self._settings.domain, pin, self._listening(), moved)
 
     def _reload(self) -> None:
         """SIGHUP: the registrar's rules and the log can change while it runs."""

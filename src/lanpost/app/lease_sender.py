@@ -12,6 +12,7 @@ import os
 import syslog
 import time
 from contextlib import suppress
+from dataclasses import replace
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -72,7 +73,7 @@ async def _send_waiting(folder: Path, spool: LeaseSpool) -> bool:
                     (folder / TROUBLE).unlink()
             spool.remove(name, said)
     with suppress(LanpostError):
-        keep(folder, enrolment, client.authority, enrolment.refresh_key)
+        keep(folder, enrolment, replace(enrolment, authority=client.authority))
     return True
 
 

@@ -17,6 +17,7 @@ import structlog
 
 from lanpost import __version__
 from lanpost.app import readiness
+from lanpost.app.advertisement import Advertisement
 from lanpost.app.authentication import Authenticator
 from lanpost.app.certificates import Certificates
 from lanpost.app.charts import open_chart
@@ -120,6 +121,8 @@ class Server:
                     duties.create_task(self._workers.run()),
                     duties.create_task(self._record.run()),
                 ]
+                if not self._worker and self._settings.discovery.advertise:
+                    beside.append(duties.create_task(self._advertisement().run()))
                 if self._worker:
                     beside.append(duties.create_task(report_to_first(self._figures)))
                 else:
@@ -366,10 +369,18 @@ class Server:
         return {"worker": self._worker} if self._worker else {}
 
     def _addresses(self) -> dict[str, list[str]]:
-        shown = {listener.name: listener.addresses for listener in self._listeners}
+        return shown_addresses(self._listening())
+
+    def _listening(self) -> dict[str, Sequence[tuple[str, int]]]:
+        found: dict[str, Sequence[tuple[str, int]]] = {each.name: each.addresses for each in self._listeners}
         if self._registration is not None:
-            shown["http"] = self._registration.addresses
-        return shown_addresses(shown)
+            found["http"] = self._registration.addresses
+        return found
+
+    def _advertisement(self) -> Advertisement:
+        certificates = self._certificates
+        pin, moved = certificates.authority.pin, certificates.renew
+        return Advertisement(self._hostname, self._settings.domain, pin, self._listening(), moved)
 
     def _reload(self) -> None:
         """SIGHUP: what can change while running does; what cannot is named."""

@@ -22,6 +22,8 @@ from lanpost.model.token import check_url
 
 Reader = Callable[[Any], Any]
 
+_LIST_READERS: set[Reader] = set()  # those that read a list
+
 _OCTETS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 _PLAIN_FILE = re.compile(r"(?:/[A-Za-z0-9_][A-Za-z0-9._-]*)+\Z", re.ASCII)
 _SIZE = re.compile(r"(\d+)\s*(KiB|MiB|GiB|KB|MB|GB|B|)\Z")
@@ -40,7 +42,7 @@ class Listen:
 
 def setting(reader: Reader, *default: Any) -> Any:
     """A dataclass field with its reader; the default is written as the file would have it."""
-    several = reader in LISTS
+    several = reader in _LIST_READERS
     value = reader(list(default) if several else default[0])
     return field(default=value, metadata={"read": reader})
 
@@ -74,6 +76,26 @@ def one_of(*words: str) -> Reader:
         return str(value)
 
     return read
+
+
+def some_of(*words: str) -> Reader:
+    def read(value: Any) -> tuple[str, ...]:
+        found = texts(value)
+        if not set(found) <= set(words):
+            raise ValueError("write some of " + ", ".join(f'"{word}"' for word in words) + ", or []")
+        return tuple(dict.fromkeys(found))
+
+    _LIST_READERS.add(read)
+    return read
+
+
+def terminal_name(value: Any) -> str:
+    try:
+        if text(value):
+            MailAddress.parse(value, "name.invalid")
+    except InvalidValue:
+        raise ValueError('write a terminal name or a mail address, as "fax1" or "fax1@office.lan"') from None
+    return str(value)
 
 
 def truth(value: Any) -> bool:
@@ -184,7 +206,7 @@ def hosts(value: Any) -> tuple[str, ...]:
         raise ValueError('write IP addresses in quotes, as ["10.1.255.255", "10.2.0.7"]') from None
 
 
-LISTS: tuple[Reader, ...] = (texts, urls, directory_urls, ports, listens, networks, hosts)
+_LIST_READERS.update((texts, urls, directory_urls, ports, listens, networks, hosts))
 
 
 def _list(value: Any) -> list[Any]:

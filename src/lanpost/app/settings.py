@@ -11,6 +11,7 @@ from pathlib import Path
 from lanpost.app import setting_values as read
 from lanpost.app.setting_values import Listen, setting
 from lanpost.model.networks import Network
+from lanpost.store.lease_files import PATTERNS
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +102,13 @@ class Registrar:
 
 
 @dataclass(frozen=True, slots=True)
+class Discovery:
+    """Being found by terminals that know nothing yet."""
+
+    advertise: bool = setting(read.truth, True)  # tell of ourselves on our links (DNS-SD)
+
+
+@dataclass(frozen=True, slots=True)
 class Delivery:
     cut_through: bool = setting(read.truth, True)
     cut_through_timeout: float = setting(read.duration, "5s")
@@ -147,6 +155,10 @@ class Limits:
 class Agent:
     """The terminal's side."""
 
+    name: str = setting(read.terminal_name, "")  # what to claim where nobody has enrolled this terminal
+    registrar: tuple[str, ...] = setting(read.urls)  # where it is; empty: it is looked for
+    discover: tuple[str, ...] = setting(read.some_of("dhcp", "dns-sd"), "dhcp", "dns-sd")  # how it is looked for
+    lease_files: tuple[str, ...] = setting(read.texts, *PATTERNS)  # of DHCP clients
     port: int = setting(read.port, 25)
     receive: str = setting(read.text, "")
     listen: tuple[Listen, ...] = setting(read.listens)  # with `receive`; empty: every address, at `port`
@@ -182,6 +194,7 @@ class Settings:
     ldap: Ldap = field(default_factory=Ldap)
     chart: ChartSettings = field(default_factory=ChartSettings)
     registrar: Registrar = field(default_factory=Registrar)
+    discovery: Discovery = field(default_factory=Discovery)
     delivery: Delivery = field(default_factory=Delivery)
     relay: Relay = field(default_factory=Relay)
     fallback: Fallback = field(default_factory=Fallback)

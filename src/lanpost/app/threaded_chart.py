@@ -24,7 +24,7 @@ from lanpost.service.ports import Change, ChartStore
 
 MAX_WAITING = 10_000  # writes not yet taken up; one more is refused
 MAX_GROUP = 1_000  # writes that share a transaction
-SETTLED_AT_ONCE = 8  # callers who go on in one round of the event loop: mail has its turn in between
+SETTLED_AT_ONCE = 4  # callers who go on in one round of the event loop: mail has its turn in between
 IMPORT_BATCH = 25_000  # bindings in a transaction of their own: other writes wait up to half a second for one
 ENTRIES_PAGE = 128  # read at a time
 FEED_PAGE = 256  # changes told at a time

@@ -1,10 +1,10 @@
-"""`lanpost agent`, `lanpost agent enrol TOKEN`, `status`, `install-hook NAME`: the terminal's side."""
+"""`lanpost agent`, `lanpost agent enrol TOKEN`, `status`, `forget`, `install-hook NAME`: the terminal's side."""
 
 from __future__ import annotations
 
 import asyncio
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from lanpost.app import agent_logs, agent_state, dhcp_hooks, enrolment
 from lanpost.app.agent import register_once, run_agent
 from lanpost.app.agent_state import State
 from lanpost.app.config import load
+from lanpost.app.setting_values import terminal_name
 from lanpost.app.settings import Settings
 from lanpost.cli.options import print_json, with_json
 from lanpost.model.token import MAX_TOKEN
@@ -27,14 +28,16 @@ with_config = click.option(
 
 @click.group(invoke_without_command=True)
 @click.option("--once", is_flag=True, help="Register now, print the binding, and end.")
+@click.option("--name", metavar="NAME", default="", help="Find a server and claim NAME there, if not enrolled.")
 @with_json
 @with_config
 @click.pass_context
-def agent(context: click.Context, once: bool, as_json: bool, config: str | None) -> None:
+def agent(context: click.Context, once: bool, name: str, as_json: bool, config: str | None) -> None:
     """Keep this terminal registered: tell the server where it is, at each change of its address."""
     if context.invoked_subcommand:
         return
-    settings = load(config)
+    read_settings = partial(_load_named, config, name)
+    settings = read_settings()
     if once:
         _register_once(settings, as_json)
         return
@@ -44,7 +47,18 @@ def agent(context: click.Context, once: bool, as_json: bool, config: str | None)
         logs.configure(settings.log)
     else:
         agent_logs.configure(settings.log)
-    asyncio.run(run_agent(settings, partial(load, config)))
+    asyncio.run(run_agent(settings, read_settings))
+
+
+def _load_named(config: str | None, name: str) -> Settings:
+    """The settings in force; a name given on the command line comes before the file's."""
+    settings = load(config)
+    if not name:
+        return settings
+    try:
+        return replace(settings, agent=replace(settings.agent, name=terminal_name(name)))
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--name") from None
 
 
 def _register_once(settings: Settings, as_json: bool) -> None:
@@ -84,7 +98,8 @@ def status(context: click.Context, as_json: bool, config: str | None) -> None:
     folder = enrolment.agent_folder(settings.data)
     found = agent_state.read_status(folder)
     if found is None:
-        enrolment.load(folder)  # says it better where that is what is missing
+        if not settings.agent.name:
+            enrolment.load(folder)  # says it better where that is what is missing
         click.echo("the agent never ran here; start it with `lanpost agent`", err=True)
         sys.exit(1)
     if as_json:
@@ -96,6 +111,24 @@ def status(context: click.Context, as_json: bool, config: str | None) -> None:
                 click.echo(f"{name.replace('_', ' '):14}{shown}")
     if found.state is State.STOPPED:
         sys.exit(1)
+
+
+@agent.command()
+@with_config
+@click.pass_context
+def forget(context: click.Context, config: str | None) -> None:
+    """Trust no server any more, and throw the secret away: the next start begins anew."""
+    settings = _settings(context, config)
+    former = enrolment.forget(enrolment.agent_folder(settings.data))
+    if former is None:
+        click.echo("nothing to forget: this terminal is not enrolled")
+        return
+    address = former.token.address
+    click.echo(f"forgot {address}, and the server with the pin {former.token.pin[:16]}...")
+    click.echo(
+        f"next: `lanpost terminal remove {address}` at the server, if that is to give the address away anew; "
+        "then enrol, or start `lanpost agent --name NAME` (an agent that runs is to be started again)"
+    )
 
 
 @agent.command("install-hook")

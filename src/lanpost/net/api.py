@@ -10,6 +10,7 @@ import asyncio
 import base64
 import ipaddress
 import json
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from datetime import datetime, timedelta
 from http import HTTPStatus
@@ -46,6 +47,7 @@ MAX_LIFETIME_SECONDS = 10**9  # more would not fit into a date
 CHART_SECONDS = 10.0  # for a binding to be written; the terminal waits for 15 at most
 MAX_WRITING = 500  # registrations that wait for the chart; one more is sent away, to come again
 BATCH_ENTRIES = 500  # of the chart, written at once
+CLAIM_KEY = re.compile(r"[A-Za-z0-9_-]{32,256}\Z")  # that a claimant chose: no word that anybody would guess
 _PRIVATE = {"cache-control": "no-store"}
 _END = {"connection": "close"}  # what is left of the request is not worth reading
 
@@ -281,14 +283,17 @@ async def _body(request: Request) -> bytes:
 
 
 def _request_of(body: bytes) -> registration.Request:
-    fields = object_of(body, ("port", "lifetime", "endpoint", "proof"), '{"port": 25, "lifetime": "24h"}')
-    port, lifetime, endpoint, proof = (fields.get(name) for name in ("port", "lifetime", "endpoint", "proof"))
+    known = ("port", "lifetime", "endpoint", "proof", "key")
+    fields = object_of(body, known, '{"port": 25, "lifetime": "24h"}')
+    port, lifetime, endpoint, proof, key = (fields.get(name) for name in known)
     if port is not None and (isinstance(port, bool) or not isinstance(port, int) or not 0 < port < 65536):
         raise InvalidValue("port: write a whole number from 1 to 65535")
     if endpoint is not None and not isinstance(endpoint, str):
         raise InvalidValue('endpoint: write an IP address and a port in quotes, as "10.0.0.7:25"')
     if proof is not None and not isinstance(proof, str):
         raise InvalidValue('proof: write "tls:SHA256" or "greeting:NAME"')
+    if key is not None and not (isinstance(key, str) and CLAIM_KEY.match(key)):
+        raise InvalidValue("key: write 32 to 256 random characters of A-Z a-z 0-9 _ -, or leave it out")
     try:
         seconds = None if lifetime is None else min(parse_duration(lifetime), MAX_LIFETIME_SECONDS)
     except InvalidValue as error:
@@ -298,6 +303,7 @@ def _request_of(body: bytes) -> registration.Request:
         None if endpoint is None else Endpoint.parse(endpoint, port or SMTP_PORT),
         None if seconds is None else timedelta(seconds=seconds),
         None if proof is None else Proof.parse(proof),
+        key=key or "",
     )
 
 

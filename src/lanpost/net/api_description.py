@@ -218,6 +218,14 @@ DESCRIPTION: dict[str, Any] = {
                         "examples": ["10.0.0.7:25", "[2001:db8::7]:25"],
                         "description": "IP address and port; its port counts, not `port`, where it names one.",
                     },
+                    "key": {
+                        "type": "string",
+                        "pattern": "^[A-Za-z0-9_-]{32,256}$",
+                        "description": (
+                            "For a claim: random, chosen by the claimant and kept before it asks, so that a lost "
+                            "answer costs nothing. Left out, the server makes one."
+                        ),
+                    },
                     "proof": {
                         "type": "string",
                         "examples": ["tls:" + 64 * "0", "greeting:fax1.office.lan"],

@@ -31,23 +31,6 @@ from lanpost.wire.ldap_messages import Control, ResultCode, Scope, SearchEntry, 
 PAGE = 500  # entries; what OpenLDAP gives anybody at a time
 AT_ONCE = 64  # bindings of an import that are written at a time
 FEW = 50  # entries that one address may have
-ATTRIBUTES = (
-    "objectClass",
-    "lanpostKey",
-    "lanpostAddress",
-    "mailLocalAddress",
-    "ipHostNumber",
-    "mailHost",
-    "lanpostPort",
-    "lanpostUpdated",
-    "lanpostExpires",
-    "lanpostSource",
-    "lanpostOwner",
-    "lanpostProof",
-    "lanpostExpiredEndpoint",
-    "modifyTimestamp",
-    *DETAIL_NAMES,
-)
 # What a mail's way needs of an entry of ours: less to find, to send and to read.
 LOCATING = (
     "lanpostAddress",
@@ -63,6 +46,7 @@ LOCATING = (
     "lanpostExpiredEndpoint",
     "modifyTimestamp",
 )
+ATTRIBUTES = ("objectClass", "lanpostKey", *LOCATING, *DETAIL_NAMES)
 _REMEDIES: Mapping[int, str] = {
     ResultCode.NO_SUCH_OBJECT: "the base in chart.url is not there",
     ResultCode.INSUFFICIENT_ACCESS_RIGHTS: "chart.bind_dn may not do that",

@@ -6,10 +6,10 @@ It is asked as anybody would ask it, by connecting; nothing is said to it but QU
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import Iterable
 from itertools import islice
 
+from lanpost.net.registrar_access import connect_from
 from lanpost.wire.smtp_replies import ReplyReader, greeting_name
 
 CONNECT_SECONDS = 0.5  # to ourselves
@@ -32,10 +32,9 @@ async def own_greeting(hosts: Iterable[str], port: int) -> str:
 
 async def _greeting(host: str, port: int) -> str:
     loop = asyncio.get_running_loop()
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as sock:
-        async with asyncio.timeout(CONNECT_SECONDS):
-            await loop.sock_connect(sock, (host, port))
+    async with asyncio.timeout(CONNECT_SECONDS):
+        sock = await connect_from("", host, port)
+    with sock:
         reader = ReplyReader()
         while data := await loop.sock_recv(sock, READ_OCTETS):
             reader.receive_data(data)

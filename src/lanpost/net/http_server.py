@@ -232,6 +232,8 @@ def peer_of(transport: asyncio.BaseTransport) -> Endpoint | None:
     name = transport.get_extra_info("peername")
     if not name:
         return None
+    if len(name) == 2:
+        return Endpoint(*name)  # IPv4, in the kernel's own spelling: nothing to check
     host = name[0].partition("%")[0]
     zone = ""
     try:

@@ -72,6 +72,7 @@ class Request:
     endpoint: Endpoint | None = None  # None: where it registers from
     lifetime: timedelta | None = None
     proof: Proof | None = None  # what the machine there will show; None: nothing
+    key: str = field(default="", repr=False)  # of a claim, chosen by the claimant; "": the registrar makes one
 
 
 @dataclass(frozen=True, slots=True)
@@ -343,7 +344,7 @@ class Registrar:
 
     async def _claim(self, address: MailAddress, peer: Endpoint, request: Request, now: datetime) -> Registration:
         self._refuse_claim(address, peer, now)
-        key = new_secret(address)
+        key = request.key or new_secret(address)
         terminal = Terminal(address, sha256_of(key), now)
         binding = self._binding(address, _Registrant(terminal), peer, request, now)
         self._claiming.add(address)

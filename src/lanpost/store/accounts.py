@@ -77,12 +77,18 @@ _USERS = "SELECT key, local, domain, password_hash, created FROM user"
 
 
 class SqliteAccounts:
-    """All accounts in one file, made if need be. For any thread."""
+    """All accounts in one file, made if need be. For any thread. Who asks does not wait for what another writes."""
 
     def __init__(self, file: Path, busy_seconds: float = BUSY_SECONDS) -> None:
         self.file = file
-        self._using = threading.Lock()
-        self._database = open_database(file, SCHEMA, busy_seconds)
+        self._writing, self._reading = threading.Lock(), threading.Lock()
+        self._writer = open_database(file, SCHEMA, busy_seconds)
+        try:
+            self._reader = open_database(file, SCHEMA, busy_seconds)
+            self._reader.execute("PRAGMA query_only = ON")
+        except BaseException:
+            self._writer.close()
+            raise
 
     def terminal(self, address: MailAddress) -> Terminal | None:
         rows = self._rows(f"{_TERMINALS} WHERE key = ?", address.key)
@@ -151,13 +157,14 @@ class SqliteAccounts:
 
     def close(self) -> None:
         """Let go of the file. Idempotent."""
-        with self._using:
-            self._database.close()
+        with self._writing, self._reading:
+            self._reader.close()
+            self._writer.close()
 
     def _rows(self, statement: str, *values: object) -> list[Any]:
         try:
-            with self._using:
-                return self._database.execute(statement, values).fetchall()
+            with self._reading:
+                return self._reader.execute(statement, values).fetchall()
         except sqlite3.Error as error:
             raise sqlite_error(error, self.file) from error
 
@@ -165,16 +172,16 @@ class SqliteAccounts:
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         """What is done inside is durable together, or not done."""
         try:
-            with self._using, transaction(self._database):
-                yield self._database
+            with self._writing, transaction(self._writer):
+                yield self._writer
         except sqlite3.Error as error:
             raise sqlite_error(error, self.file) from error
 
     def _change(self, statement: str, *values: object) -> bool:
         """One statement is one transaction: durable on return. Tells whether there was a row to change."""
         try:
-            with self._using:
-                return self._database.execute(statement, values).rowcount > 0
+            with self._writing:
+                return self._writer.execute(statement, values).rowcount > 0
         except sqlite3.Error as error:
             raise sqlite_error(error, self.file) from error
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 from pathlib import Path
 
 from lanpost.errors import StoreError
-from lanpost.store.files import give_to_folders_owner, store_error, sync_folder, write_new_file
+from lanpost.store.files import make_file_once, store_error
 
 FILE_NAME = "admin.token"
 SECRET_OCTETS = 32
@@ -37,13 +36,4 @@ def admin_token(data: Path) -> str:
 
 
 def _make(path: Path) -> None:
-    fresh = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
-    write_new_file(fresh, [secrets.token_urlsafe(SECRET_OCTETS).encode() + b"\n"])
-    try:
-        give_to_folders_owner(fresh)
-        os.link(fresh, path)  # unlike a rename, it leaves the secret of whoever was first
-    except FileExistsError:
-        pass
-    finally:
-        fresh.unlink()
-    sync_folder(path.parent)
+    make_file_once(path, secrets.token_urlsafe(SECRET_OCTETS).encode() + b"\n")

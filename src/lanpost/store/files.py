@@ -73,6 +73,20 @@ def replace_file(path: Path, data: bytes, mode: int = 0o600) -> None:
     sync_folder(path.parent)
 
 
+def make_file_once(path: Path, data: bytes) -> None:
+    """Make a file durably where there is none. Of several who do so at once, one is first and its file stays."""
+    fresh = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
+    write_new_file(fresh, [data])
+    try:
+        give_to_folders_owner(fresh)
+        os.link(fresh, path)  # unlike a rename
+    except FileExistsError:
+        pass
+    finally:
+        fresh.unlink()
+    sync_folder(path.parent)
+
+
 def give_to_folders_owner(path: Path) -> None:
     """What root made in a service's folder belongs to that service: it must be able to use it."""
     if os.geteuid() == 0:

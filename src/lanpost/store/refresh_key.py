@@ -5,8 +5,6 @@ Its public half goes into enrolment tokens and into the answers to registrations
 
 from __future__ import annotations
 
-import os
-import secrets
 from pathlib import Path
 
 from cryptography.exceptions import InvalidSignature
@@ -14,7 +12,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from lanpost.errors import StoreError
-from lanpost.store.files import give_to_folders_owner, store_error, sync_folder, write_new_file
+from lanpost.store.files import give_to_folders_owner, make_file_once, store_error
 
 FILE_NAME = "refresh.key"
 
@@ -70,13 +68,4 @@ def _make(path: Path) -> None:
     pem = Ed25519PrivateKey.generate().private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    fresh = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
-    write_new_file(fresh, [pem])
-    try:
-        give_to_folders_owner(fresh)
-        os.link(fresh, path)  # unlike a rename, it leaves the key of whoever was first
-    except FileExistsError:
-        pass
-    finally:
-        fresh.unlink()
-    sync_folder(path.parent)
+    make_file_once(path, pem)

@@ -37,7 +37,7 @@ def test_it_loads_nothing_but_the_standard_library(module: str, allowed: list[st
 
 # Each of them brings a dozen others: what they would do is done in a few lines, or by those who need it.
 TOO_LARGE = {"email", "http.client", "importlib.metadata", "zipfile", "lanpost.wire.ldap_messages"}
-MODULES = 240  # loaded in all, the interpreter's own included; there are 224
+MODULES = 260  # loaded in all, the interpreter's own included; there are 224
 
 
 def test_it_leaves_large_modules_alone() -> None:

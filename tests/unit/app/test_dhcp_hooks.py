@@ -11,6 +11,7 @@ import pytest
 
 from lanpost.app import dhcp_hooks
 from lanpost.app.config import parse
+from lanpost.content.dhcp_lease import Lease, leases_in
 from lanpost.errors import ConfigurationError
 
 FOLDERS = (
@@ -86,7 +87,27 @@ def test_a_hook_that_cannot_write_is_silent_and_the_client_goes_on(
 def test_what_the_network_told_the_client_is_in_no_hook(root: Path, name: str) -> None:
     for hook in dhcp_hooks.hooks_for(name, root, Path("/run/hook")):
         used = {word.strip('";') for word in hook.block.split() if "$" in word}
-        assert used <= {"$@", "status=$?", "$status"}
+        noted = {"$1", "$ip", "$opt69", "$opt70", "$opt95", '>|/run/hook."${interface##*/}")'}
+        assert used <= {"$@", "status=$?", "$status"} | (noted if name == "udhcpc" else set())
+
+
+@pytest.mark.parametrize(
+    "hostile", ["$(touch sign)", "`touch sign`", '"; touch sign; "', "' touch sign '", "%s\\n"]
+)
+def test_what_the_network_told_udhcpc_is_written_down_and_never_run(
+    root: Path, tmp_path: Path, hostile: str
+) -> None:
+    (hook,) = dhcp_hooks.hooks_for("udhcpc", root, tmp_path / "hook")
+    text = hook.text.replace("/etc/udhcpc/default.script", "/bin/true")
+    told = {"ip": "10.0.0.7", "opt69": "0a000001", "opt70": hostile, "opt95": hostile, "interface": "../lan0"}
+    command = ["sh", "-c", text, "sh", "bound"]
+    subprocess.run(command, env={**os.environ, **told}, cwd=tmp_path, check=True)
+    assert (tmp_path / "hook.lan0").read_text() == f"address=10.0.0.7\n69=0a000001\n70={hostile}\n95={hostile}\n"
+    assert leases_in((tmp_path / "hook.lan0").read_bytes()) == (Lease("10.0.0.7", ("10.0.0.1",)),)
+    assert not (tmp_path / "sign").exists()
+    emptied = {**os.environ, "interface": "lan0"}
+    subprocess.run(["sh", "-c", text, "sh", "deconfig"], env=emptied, cwd=tmp_path, check=True)
+    assert leases_in((tmp_path / "hook.lan0").read_bytes()) == ()
 
 
 def test_udhcpcs_hook_runs_the_distributions_script_first_and_ends_as_it_does(root: Path, tmp_path: Path) -> None:

@@ -10,9 +10,10 @@ import pytest
 
 from lanpost.app import agent_state, enrolment
 from lanpost.app.agent_state import State, Status
-from lanpost.app.enrolment import Enrolment
+from lanpost.app.enrolment import Claim, Enrolment
 from lanpost.errors import ConfigurationError, InvalidValue, StoreBusy, StoreError
 from lanpost.model.address import MailAddress
+from lanpost.model.discovery import Found, FoundBy
 from lanpost.model.token import EnrolmentToken
 
 TOKEN = EnrolmentToken(("https://127.0.0.1:9",), "0" * 64, MailAddress.parse("fax1@office.lan"), "s3cret")
@@ -47,12 +48,35 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
 
 def test_an_agent_that_learns_the_authority_does_not_undo_a_new_enrolment(tmp_path: Path) -> None:
     enrolment.save(tmp_path, Enrolment(TOKEN))
-    assert enrolment.keep(tmp_path, Enrolment(TOKEN), "PEM", b"") == Enrolment(TOKEN, "PEM")
+    enrolment.keep(tmp_path, Enrolment(TOKEN), Enrolment(TOKEN, "PEM"))
     assert enrolment.load(tmp_path).authority == "PEM"
     other = replace(TOKEN, secret="other")
     enrolment.save(tmp_path, Enrolment(other))
-    enrolment.keep(tmp_path, Enrolment(TOKEN), "PEM", b"")
+    enrolment.keep(tmp_path, Enrolment(TOKEN), Enrolment(TOKEN, "PEM"))
     assert enrolment.load(tmp_path) == Enrolment(other)
+
+
+def test_where_the_server_was_found_is_kept_with_the_enrolment(tmp_path: Path) -> None:
+    moved = Enrolment(TOKEN, "PEM", b"", FoundBy.DHCP, Found("https://10.0.0.9:8025", FoundBy.DNS_SD))
+    enrolment.save(tmp_path, moved)
+    assert enrolment.load(tmp_path) == moved
+    assert moved.is_claimed
+    assert not Enrolment(TOKEN).is_claimed
+
+
+def test_what_was_forgotten_is_gone_and_not_kept_anew_by_an_agent_that_still_runs(tmp_path: Path) -> None:
+    enrolment.save(tmp_path, Enrolment(TOKEN))
+    enrolment.save_claim(tmp_path, Claim("fax1", "a" * 64, "k" * 32))
+    assert enrolment.forget(tmp_path) == Enrolment(TOKEN)
+    enrolment.keep(tmp_path, Enrolment(TOKEN), Enrolment(TOKEN, "PEM"))
+    assert (enrolment.load_if_any(tmp_path), enrolment.load_claim(tmp_path)) == (None, None)
+    assert enrolment.forget(tmp_path) is None
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"name": "fax1"}', "\0"])
+def test_an_open_claim_that_is_damaged_is_none(tmp_path: Path, text: str) -> None:
+    (tmp_path / enrolment.CLAIM_FILE).write_text(text)
+    assert enrolment.load_claim(tmp_path) is None
 
 
 async def test_a_terminal_can_be_enrolled_before_its_server_is_there(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import multiprocessing
 import stat
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -87,6 +88,24 @@ def test_they_are_told_in_order(accounts: Accounts) -> None:
     assert [found.address.key[0] for found in accounts.terminals()] == ["a", "b", "c"]
     assert accounts.terminal_count() == 3
     assert [found.address.key[0] for found in accounts.users()] == ["a", "b", "c"]
+
+
+def test_who_asks_does_not_wait_for_what_another_thread_writes(file: Path) -> None:
+    accounts = SqliteAccounts(file)
+    accounts.put_terminal(terminal("fax1"))
+    other = SqliteAccounts(file)
+    other._writer.execute("BEGIN IMMEDIATE")  # until it ends, what is written here waits
+    writing = threading.Thread(target=accounts.put_terminal, args=(terminal("fax2"),))
+    writing.start()
+    while not accounts._writing.locked():
+        pass
+    assert accounts.terminal(named("fax1")) == terminal("fax1")
+    assert writing.is_alive()
+    other._writer.execute("COMMIT")
+    other.close()
+    writing.join()
+    assert accounts.terminal(named("fax2")) == terminal("fax2")
+    accounts.close()
 
 
 def test_only_the_owner_can_read_the_file(accounts: Accounts, file: Path) -> None:
