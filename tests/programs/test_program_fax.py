@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 import smtplib
 from pathlib import Path
 
@@ -71,6 +72,20 @@ def test_what_was_answered_250_is_whole_after_sigkill_and_nothing_else_is_there(
         }
     with machine.running():
         assert [each.name for each in (tmp_path / "data/faxes/.work").iterdir()] == ["todo"]
+
+
+def test_sighup_puts_new_settings_in_force(program: Program, tmp_path: Path) -> None:
+    machine = FaxMachine(program, tmp_path)
+    with machine.running() as process:
+        with machine.config.open("a") as config:
+            config.write("[fax]\npages = 1\n")
+        process.send_signal(signal.SIGHUP)
+        program.wait_until(lambda: machine.log.read_text().count("taking faxes") == 2, "it takes faxes again")
+        with (
+            smtplib.SMTP(*machine.at, local_hostname="x", timeout=30) as client,
+            pytest.raises(smtplib.SMTPDataError, match="more than 1 page,"),
+        ):
+            client.sendmail(ANNA, [machine.terminal.address], mail_of(tiff_of(2)))
 
 
 def test_a_terminal_that_is_not_enrolled_is_told_what_to_do(program: Program, tmp_path: Path) -> None:

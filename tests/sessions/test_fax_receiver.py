@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import sys
 from dataclasses import replace
 from email.message import EmailMessage
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 from PIL import Image
 from tests.fax_receiving import ANNA, FAX, mail_of, page_of, receiving, tiff_of
 
+from lanpost.app import fax_decoding
 from lanpost.app.settings import Fax
 from lanpost.content.fax.reading import read_pages
 from lanpost.errors import ConfigurationError
@@ -174,8 +176,9 @@ async def test_what_takes_too_much_to_read_is_refused(
 
 async def test_it_is_this_terminal_also_at_the_ip_that_was_reached_and_nobody_else(tmp_path: Path) -> None:
     async with receiving(tmp_path) as machine:
-        for other in ("fax2@office.lan", "fax1@[127.0.0.2]", "fax2@[127.0.0.1]"):
+        for other in ("fax1@[127.0.0.2]", "fax2@[127.0.0.1]"):
             assert (await machine.take(mail_of(tiff_of(1)), to=other))[1].startswith("5.1.1"), other
+        assert (await machine.take(mail_of(tiff_of(1)), to="fax2@office.lan"))[1].startswith("4.1.1")
         assert (await machine.take(mail_of(tiff_of(1)), to="FAX1@[127.0.0.1]"))[0] == 250
 
 
@@ -184,6 +187,43 @@ async def test_faxes_that_come_together_are_all_taken(tmp_path: Path) -> None:
         answers = await asyncio.gather(*(machine.take(mail_of(tiff_of(1))) for _ in range(4)))
         assert [code for code, _ in answers] == [250] * 4
         assert len(machine.faxes()) == 4
+
+
+async def test_whoever_would_wait_too_long_for_others_is_asked_to_come_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fax_decoding, "WAIT_SECONDS", 0.001)
+    async with receiving(tmp_path, replace(Fax(), decoders=1)) as machine:
+        answers = await asyncio.gather(*(machine.take(mail_of(tiff_of(1))) for _ in range(2)))
+        taken, put_off = sorted(answers)
+        assert taken[0] == 250
+        assert put_off == (451, "4.3.2 Busy with other faxes, try again later")
+        assert (len(machine.faxes()), machine.leftovers()) == (1, [])
+
+
+async def test_a_library_that_fell_over_takes_its_fax_with_it_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    falling = tmp_path / "python"
+    falling.write_text("#!/bin/sh\nkill -SEGV $$\n")
+    falling.chmod(0o700)
+    async with receiving(tmp_path) as machine:
+        with monkeypatch.context() as patched:
+            patched.setattr(sys, "executable", str(falling))
+            code, said = await machine.take(mail_of(tiff_of(1)))
+        assert (code, said) == (554, "5.6.1 This fax cannot be taken: nothing here can read it (SIGSEGV)")
+        assert machine.leftovers() == []
+        assert (await machine.take(mail_of(tiff_of(1))))[0] == 250
+
+
+async def test_what_is_no_fault_of_the_fax_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    failing = tmp_path / "python"
+    failing.write_text("#!/bin/sh\necho No module named PIL >&2\nexit 1\n")
+    failing.chmod(0o700)
+    monkeypatch.setattr(sys, "executable", str(failing))
+    async with receiving(tmp_path) as machine:
+        assert (await machine.take(mail_of(tiff_of(1))))[0] == 451
+        assert (machine.faxes(), machine.leftovers()) == ([], [])
 
 
 async def test_what_a_former_process_left_half_made_is_removed(tmp_path: Path) -> None:

@@ -308,24 +308,25 @@ class Agent:
 
     def _wanted_service(self) -> tuple[object, ...]:
         """What decides whether and how mail is taken here; nothing where none is."""
-        held, enrolled = self._settings.agent, self._way.enrolment
-        if enrolled is None or not (held.receive or self._special_service):
+        held, enrolled, special = self._settings.agent, self._way.enrolment, self._special_service
+        if not (held.receive or special) or enrolled is None:
             return ()
         address = enrolled.token.address
         ways = (held.receive, held.listen, held.port, self._settings.hostname, self._settings.limits, address)
-        return (*ways, self._settings.fax) if self._special_service else ways
+        return (*ways, self._settings.fax) if special else ways
 
     async def _start_service(self) -> MailService | None:
         self._serving = self._wanted_service()
-        enrolled = self._way.enrolment
-        if enrolled is None or not self._serving:
+        settings, enrolled = self._settings, self._way.enrolment
+        if enrolled is None:
             return None
-        settings, address = self._settings, enrolled.token.address
         if self._special_service:
-            return await self._special_service(settings, address, self._folder)
+            return await self._special_service(settings, enrolled.token.address, self._folder)
+        if not settings.agent.receive:
+            return None
         from lanpost.app.receiver import start_receiver
 
-        return await start_receiver(settings, address, self._folder)
+        return await start_receiver(settings, enrolled.token.address, self._folder)
 
     async def _tell(self, status: Status) -> None:
         self._status = replace(status, own_addresses=tuple(sorted(self._addresses)))

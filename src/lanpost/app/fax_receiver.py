@@ -14,13 +14,14 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import structlog
 
 from lanpost.app import enrolment
 from lanpost.app.fax_decoding import FaxDecoding, Found
 from lanpost.app.fax_output import FaxOutput, output_of
-from lanpost.app.receiver import DRAIN_SECONDS, everywhere
+from lanpost.app.receiver import DRAIN_SECONDS, everywhere, nobody_of_that_name
 from lanpost.app.settings import Settings
 from lanpost.content import trace
 from lanpost.content.mdn import Notified, wanted_by
@@ -102,7 +103,7 @@ class FaxMail:
         here = given.is_literal and given.literal_host == self._client.local_host
         if given != own and not (here and given.local.lower() == own.local.lower()):
             log.info("recipient refused", mail=self._id, client=self._client.host, recipient=str(given))
-            return Reply(550, "5.1.1", f"This is {own}, and nobody else is here")
+            return nobody_of_that_name(own, given)
         self._recipient = self._recipient or recipient  # named twice, it is one fax all the same
         return replies.RECIPIENT_OK
 
@@ -227,6 +228,13 @@ class FaxService:
         await asyncio.to_thread(self._folders.close)
 
 
+def _registrar(folder: Path) -> str:
+    """The IP of the mail server that this terminal is enrolled with, wherever that was found last."""
+    held = enrolment.load(folder)
+    moved = urlsplit(held.moved_to.url).hostname if held.moved_to else None
+    return moved or server_hosts(held.token)[0]
+
+
 async def start_fax_receiver(settings: Settings, address: MailAddress, folder: Path) -> FaxService:
     """Take faxes for `address` into `[fax] folder`, relative to `data`.
 
@@ -243,8 +251,7 @@ async def start_fax_receiver(settings: Settings, address: MailAddress, folder: P
         SmtpLimits(limits.mail_size, limits.recipients, limits.errors, limits.commands, limits.command_octets),
     )
     try:
-        registrar = server_hosts(enrolment.load(folder).token)[0]
-        output = output_of(settings.fax, folders, hostname, address.domain, registrar)
+        output = output_of(settings.fax, folders, hostname, address.domain, _registrar(folder))
         receiver = FaxReceiver(
             address,
             folders,

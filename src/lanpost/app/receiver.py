@@ -81,18 +81,12 @@ class TerminalMail:
         self._mail: IncomingMail | None = None
 
     async def add_recipient(self, recipient: Recipient) -> Reply:
-        """This terminal's own address, in whatever case.
-
-        Another one of its domain is put off, not refused for good: this machine may have got that terminal's IP
-        address, or been renamed and not heard of it yet.
-        """
+        """This terminal's own address, in whatever case."""
         own = self._receiver.address
         if recipient.address == own:
             return replies.RECIPIENT_OK
         log.info("recipient refused", mail=self._id, client=self._client.host, recipient=str(recipient.address))
-        if recipient.address.key.rpartition("@")[2] == own.key.rpartition("@")[2]:
-            return Reply(450, "4.1.1", f"This is {own}, and nobody else is here now")
-        return Reply(550, "5.1.1", f"This is {own}, and nobody else is here")
+        return nobody_of_that_name(own, recipient.address)
 
     def start_content(self) -> Reply | None:
         self._mail = self._receiver.drop.receive()
@@ -129,6 +123,17 @@ class TerminalMail:
     def abort(self) -> None:
         if self._mail:
             self._mail.discard()
+
+
+def nobody_of_that_name(own: MailAddress, wanted: MailAddress) -> Reply:
+    """What a terminal answers to another address than its own.
+
+    Another one of its domain is put off, not refused for good: this machine may have got that terminal's IP
+    address, or been renamed and not heard of it yet.
+    """
+    if wanted.key.rpartition("@")[2] == own.key.rpartition("@")[2]:
+        return Reply(450, "4.1.1", f"This is {own}, and nobody else is here now")
+    return Reply(550, "5.1.1", f"This is {own}, and nobody else is here")
 
 
 class ReceivingService:

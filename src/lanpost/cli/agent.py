@@ -36,7 +36,7 @@ def agent(context: click.Context, once: bool, name: str, as_json: bool, config: 
     """Keep this terminal registered: tell the server where it is, at each change of its address."""
     if context.invoked_subcommand:
         return
-    read_settings = partial(_load_named, config, name)
+    read_settings = partial(load_named, config, name)
     settings = read_settings()
     if once:
         _register_once(settings, as_json)
@@ -50,7 +50,7 @@ def agent(context: click.Context, once: bool, name: str, as_json: bool, config: 
     asyncio.run(run_agent(settings, read_settings))
 
 
-def _load_named(config: str | None, name: str) -> Settings:
+def load_named(config: str | None, name: str) -> Settings:
     """The settings in force; a name given on the command line comes before the file's."""
     settings = load(config)
     if not name:

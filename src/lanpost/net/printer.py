@@ -9,7 +9,7 @@ from lanpost.model.printer_url import PrinterUrl
 from lanpost.net.http_client import HttpClient, Server
 from lanpost.wire import ipp
 
-PATIENCE_SECONDS = 120.0  # for one request; a printer may read a document no faster than it prints
+PATIENCE_SECONDS = 600.0  # for one request: a printer may read a document no faster than it prints it
 
 
 class Printer:

@@ -27,7 +27,7 @@ INVERTED = bytes(255 - octet for octet in range(256))
 TAIL = 4096  # octets behind the last line that are looked at: fill, and RTC
 _BEHIND = re.compile("0*$|0{11,}1")
 
-TWO_DIMENSIONAL, UNCOMPRESSED, ALIGNED = 1, 2, 4  # of T4Options (RFC 3949 §4.2)
+TWO_DIMENSIONAL, UNCOMPRESSED, ALIGNED = 1, 2, 4  # bits of T4Options (TIFF 6.0 §11)
 
 
 class Coding(Enum):

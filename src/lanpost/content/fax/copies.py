@@ -37,7 +37,8 @@ def make_copies(documents: list[Document], max_pages: int, folder: Path, write: 
     pdf = PdfPages()
     for number, sheet in enumerate(sheets(documents), 1):
         if number > max_pages:
-            raise InvalidFax(f"it has more than {max_pages} pages, and no more are taken at once")
+            pages = "page" if max_pages == 1 else "pages"
+            raise InvalidFax(f"it has more than {max_pages} {pages}, and no more are taken at once")
         page = sheet.page
         picture = f"page-{number:03}.png"
         write(picture, iter((png_of(page),)))

@@ -12,11 +12,11 @@ from lanpost.content.fax.bits import encode_mh, encode_mmr
 from lanpost.content.fax.page import WIDTH, FaxPage
 from lanpost.errors import InvalidFax
 
-X_DPIS = (200, 204)  # taken for the same, as are 98 and 100, 196 and 200 (§3.4)
+X_DPIS = (200, 204)  # taken for the same, as are 98 and 100, 196 and 200 (§3)
 Y_DPIS = (98, 100, 196, 200)
 MAX_PAGES = 65_535  # PageNumber has 16 bits
 
-# Of profile F besides (§4.4.1): the width of A4 or Letter, B4 and A3 by the dots an inch across.
+# Of profile F (§4): the width of A4 or Letter, B4 and A3 by the dots an inch across.
 F_WIDTHS = {200: (1728, 2048, 2432), 204: (1728, 2048, 2432), 300: (2592, 3072, 3648), 400: (3456, 4096, 4864)}
 F_WIDTHS[408] = F_WIDTHS[400]
 F_Y_DPIS = {

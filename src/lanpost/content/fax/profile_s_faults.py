@@ -37,6 +37,9 @@ _TAGS: dict[int, tuple[str, tuple[int, ...], tuple[int, ...] | None]] = {
     tiff.PAGE_NUMBER: ("PageNumber", (SHORT,), None),
 }
 
+# What has to be right for the strip to be read as lines.
+_OF_LINES = {tiff.IMAGE_WIDTH, tiff.IMAGE_LENGTH, tiff.COMPRESSION, tiff.FILL_ORDER, tiff.T4_OPTIONS}
+
 
 def faults(data: bytes | memoryview) -> tuple[str, ...]:
     """Each begins with `page N: `, or `file: `; none: it is profile S. Raises nothing."""
@@ -66,25 +69,25 @@ def _of_page(page: Directory, number: int, total: int) -> Iterator[str]:
         yield "its tags are not in ascending order"
     if page.at % 2:
         yield f"its directory is at octet {page.at}, which is odd"
-    sound = True
+    wrong: set[int] = set()
     for tag, (name, types, allowed) in _TAGS.items():
         for fault in _of_tag(page, tag, types, allowed):
             yield f"{name} ({tag}) {fault}"
-            sound = False
-    if not sound:
-        return
-    height = page.required(tiff.IMAGE_LENGTH, "height")
-    if page.integers(tiff.ROWS_PER_STRIP) != (height,):
-        yield f"RowsPerStrip ({tiff.ROWS_PER_STRIP}) is not ImageLength: {height}"
-    counted = page.integers(tiff.PAGE_NUMBER)
-    if counted != (number, total):
+            wrong.add(tag)
+    counted, height = (() if tag in wrong else page.integers(tag) for tag in (tiff.PAGE_NUMBER, tiff.IMAGE_LENGTH))
+    if counted and counted != (number, total):
         yield f"PageNumber ({tiff.PAGE_NUMBER}) is {_listed(counted)}, not {number}, {total}"
+    if height and tiff.ROWS_PER_STRIP not in wrong and page.integers(tiff.ROWS_PER_STRIP) != height:
+        yield f"RowsPerStrip ({tiff.ROWS_PER_STRIP}) is not ImageLength: {height[0]}"
+    if {tiff.STRIP_OFFSETS, tiff.STRIP_BYTE_COUNTS} & wrong:
+        return
     strips = page.integers(tiff.STRIP_OFFSETS)
     if len(strips) != 1 or len(page.integers(tiff.STRIP_BYTE_COUNTS)) != 1:
         yield f"it has {len(strips)} strips, not one"
         return
-    yield from _of_layout(page)
-    yield from _of_lines(page, height)
+    yield from _of_layout(page, wrong)
+    if not _OF_LINES & wrong:
+        yield from _of_lines(page, height[0])
 
 
 def _of_tag(page: Directory, tag: int, types: tuple[int, ...], allowed: tuple[int, ...] | None) -> Iterator[str]:
@@ -106,7 +109,7 @@ def _of_tag(page: Directory, tag: int, types: tuple[int, ...], allowed: tuple[in
         yield f"is {_listed(found)}, not {' or '.join(map(str, allowed))}"
 
 
-def _of_layout(page: Directory) -> Iterator[str]:
+def _of_layout(page: Directory, wrong: set[int]) -> Iterator[str]:
     """§3.5: the directory, then what its tags point to, then the strip, then the next directory."""
     (begin,), (size,) = page.integers(tiff.STRIP_OFFSETS), page.integers(tiff.STRIP_BYTE_COUNTS)
     if begin + size > len(page.data):
@@ -114,7 +117,7 @@ def _of_layout(page: Directory) -> Iterator[str]:
     if begin < page.end:
         yield f"its strip is at octet {begin}, before the end of its directory"
     for tag in (tiff.X_RESOLUTION, tiff.Y_RESOLUTION):
-        if not page.end <= page.entries[tag].at < begin:
+        if tag not in wrong and not page.end <= page.entries[tag].at < begin:
             yield f"{_TAGS[tag][0]} ({tag}) does not stand between its directory and its strip"
     if page.next and page.at < page.next < begin + size:
         yield f"the next directory is at octet {page.next}, before the end of its strip"

@@ -36,7 +36,7 @@ _PROFILES = {
     4: "C (colour JPEG)",
     5: "L (colour JBIG)",
     6: "M (mixed raster content)",
-}  # FaxProfile, §2.2.4
+}  # FaxProfile, RFC 3949 §2.2
 _PROFILE_BY_COMPRESSION = {9: 3, _JBIG: 3, 10: 5}  # T.82 with T.85, the same as libtiff has it, T.43
 _ITULAB = 10  # PhotometricInterpretation of profiles C and L
 

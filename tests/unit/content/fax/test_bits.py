@@ -12,6 +12,7 @@ from lanpost.content.fax import careful
 from lanpost.content.fax.bits import REVERSED, Bits, Coding, decode, encode, encode_mh, encode_mmr
 from lanpost.content.fax.careful import Patience
 from lanpost.content.fax.page import FaxPage
+from lanpost.errors import InvalidFax
 
 CODINGS = list(Coding)
 
@@ -188,3 +189,14 @@ def test_any_octets_give_every_row(data: bytes, coding: Coding, width: int) -> N
     found = decode(Bits(data, coding, width, 5), Patience())
     assert len(found.raster) == (width + 7) // 8 * 5
     assert 0 <= found.damaged <= 5
+
+
+def test_a_document_is_not_read_code_by_code_without_end() -> None:
+    page = written_page(60)
+    rows = fax_encoder.rows_of(page.raster, page.width)
+    common, uncommon = (Bits(fax_encoder.mr(rows, k), Coding.MR, page.width, 60) for k in (4, 60))
+    patience = Patience(len(uncommon.data) * 3 // 2)
+    assert decode(uncommon, patience).raster == page.raster
+    with pytest.raises(InvalidFax, match="uncommon way"):
+        decode(uncommon, patience)
+    assert decode(common, patience).raster == page.raster

@@ -187,6 +187,17 @@ def test_a_directory_behind_its_strip_is_named() -> None:
     assert any("its strip is at octet 8, before the end of its directory" in fault for fault in found)
 
 
+def test_several_faults_are_all_named() -> None:
+    tags: Tags = {262: shorts(1), 266: None, 283: tiff.fraction(300), 278: shorts(29), 297: shorts(1, 1)}
+    assert faults(file(tags)) == (
+        "page 1: PhotometricInterpretation (262) is 1, not 0",
+        "page 1: FillOrder (266) is missing",
+        "page 1: YResolution (283) is 300, not 98 or 100 or 196 or 200",
+        "page 1: PageNumber (297) is 1, 1, not 0, 1",
+        "page 1: RowsPerStrip (278) is not ImageLength: 30",
+    )
+
+
 def test_a_file_that_is_no_tiff_has_that_fault() -> None:
     assert faults(b"%PDF-1.7") == ("file: not a TIFF: it does not begin with II or MM and 42",)
     assert faults(FILE[:SECOND]) == (
