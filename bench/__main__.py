@@ -33,6 +33,7 @@ PARTS = {
     "registrations": "bench.registrations",
     "agent": "bench.agent",
     "fax": "bench.fax",
+    "fax-send": "bench.fax_send",
 }  # each with a main() of its own
 
 

@@ -16,7 +16,7 @@ from lanpost.errors import InvalidValue
 from lanpost.model.address import MailAddress
 from lanpost.model.directory_url import DirectoryUrl
 from lanpost.model.duration import parse_duration
-from lanpost.model.endpoint import Endpoint
+from lanpost.model.endpoint import SMTP_PORT, Endpoint
 from lanpost.model.networks import Network
 from lanpost.model.printer_url import PrinterUrl
 from lanpost.model.token import check_url
@@ -172,10 +172,19 @@ def domain(value: Any) -> str:
 
 
 def endpoint_text(value: Any) -> str:
+    return _endpoint_text(value, SMTP_PORT)
+
+
+def pop3_text(value: Any) -> str:
+    """Where POP3 is spoken: port 110 unless it says another (RFC 1939 §3)."""
+    return _endpoint_text(value, 110)
+
+
+def _endpoint_text(value: Any, default_port: int) -> str:
     if text(value) == "":
         return ""
     try:
-        return str(Endpoint.parse(value))
+        return str(Endpoint.parse(value, default_port))
     except InvalidValue as error:
         raise ValueError(str(error)) from None
 

@@ -189,7 +189,7 @@ class Fax:
     )  # the mail server; empty: to send, on this host; for notices, the registrar's
     sender: str = setting(read.text, "")  # who sends; empty: fax@domain
     report_to: str = setting(read.text, "")  # the terminal that prints transmission reports
-    pop3: str = setting(read.endpoint_text, "")  # where the sender's mailbox is, for receipts
+    pop3: str = setting(read.pop3_text, "")  # where the sender's mailbox is, for receipts
     pop3_user: str = setting(read.text, "")  # empty: the sender
     password_file: str = setting(read.text, "")  # of that mailbox
     ca_file: str = setting(read.text, "")  # who vouches for that server; empty: the system's authorities
