@@ -166,6 +166,32 @@ def test_grey_and_colour_of_imagemagick_is_read(plain: Path, tmp_path: Path, com
         assert wrong < (1 if compression == "LZW" else 0.01 * 8 * len(found.raster))
 
 
+@pytest.mark.parametrize("device", ["tiffg3", "tiffg32d", "tiffg4", "tiffcrle", "tifflzw", "tiffpack", "tiffgray"])
+def test_what_ghostscript_writes_is_read(plain: Path, tmp_path: Path, device: str) -> None:
+    run("tiff2pdf", "-o", tmp_path / "fax.pdf", plain)
+    pages = {}
+    for name in ("tiffg4", device):
+        out = tmp_path / f"{name}.tif"
+        run(
+            "gs",
+            "-q",
+            "-dSAFER",
+            "-dBATCH",
+            "-dNOPAUSE",
+            f"-sDEVICE={name}",
+            "-r204x98",
+            f"-sOutputFile={out}",
+            tmp_path / "fax.pdf",
+        )
+        pages[name] = read(out)
+    assert [(page.width, page.x_dpi, page.y_dpi) for page in pages[device]] == [(1728, 204, 98)] * 2
+    wrong = sum(
+        (one ^ other).bit_count()
+        for one, other in zip(pages[device][0].raster, pages["tiffg4"][0].raster, strict=True)
+    )
+    assert wrong < 0.01 * 8 * len(pages[device][0].raster)
+
+
 def test_hylafax_would_send_our_profile_s_as_it_is(plain: Path) -> None:
     assert hylafax("tiffcheck", "-1", plain).splitlines()[0] == "OK"
     told = hylafax("faxinfo", plain)

@@ -143,12 +143,11 @@ def _alone(directory: Directory) -> bytes:
 def _black_and_white(image: Image.Image) -> tuple[Image.Image, int]:
     """The dots, black as 1, and by how much they are fewer than the image's, each way."""
     factor = max(-(-image.width // MAX_WIDTH), -(-image.height // MAX_HEIGHT))
-    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-        colours = image.convert("RGBA")
-        paper = Image.new("RGBA", colours.size, "white")
-        grey = Image.alpha_composite(paper, colours).convert("L")
-    else:
-        grey = image.convert("L")
+    grey = image.convert("L")
+    if "A" in image.getbands():  # what is transparent is paper
+        paper = Image.new("L", image.size, 255)
+        paper.paste(grey, mask=image.getchannel("A"))
+        grey = paper
     if factor > 1:
         grey = grey.reduce(factor)
     return grey.point(_TO_BLACK, "1"), factor

@@ -6,6 +6,7 @@ Nothing is decoded here. Raises InvalidFax.
 
 from __future__ import annotations
 
+import bisect
 import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -141,14 +142,16 @@ def directories(data: bytes | memoryview) -> Iterator[Directory]:
     at = _number(whole, order, 4)
     if not at:
         raise InvalidFax("the TIFF has no page")
-    taken: dict[int, int] = {}
+    taken: list[tuple[int, int]] = []  # from where to where, sorted
     while at:
         if len(taken) == MAX_DIRECTORIES:
             raise InvalidFax(f"the TIFF has more than {MAX_DIRECTORIES} pages")
         directory = read_directory(whole, order, at)
-        if at in taken or any(begin < directory.end and at < end for begin, end in taken.items()):
+        place = bisect.bisect(taken, (at, directory.end))
+        beside = taken[max(place - 1, 0) : place + 1]
+        if any(begin < directory.end and at < end for begin, end in beside):
             raise InvalidFax(f"the TIFF's directories go in a circle, or overlap (octet {at})")
-        taken[at] = directory.end
+        taken.insert(place, (at, directory.end))
         yield directory
         at = directory.next
 
