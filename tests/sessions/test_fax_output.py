@@ -147,6 +147,27 @@ async def test_a_fax_that_could_not_be_put_out_is_told_so(tmp_path: Path) -> Non
     assert b"no more toner" in sent.content
 
 
+async def test_a_command_may_take_the_fax_away(tmp_path: Path) -> None:
+    server = ScriptedEndpoint()
+    command = script(tmp_path, f"fax.rename({str(tmp_path / 'archived')!r})")
+    async with machine_with_mail_server(tmp_path, server, mdn="when-asked", command=command) as machine:
+        await machine.take(mail_of(tiff_of(1), **ASKING))
+        await all_done(machine)
+        assert machine.faxes() == []
+    assert (tmp_path / "archived" / "fax.pdf").exists()
+    (sent,) = server.mails
+    assert b"MDN-sent-automatically; dispatched" in sent.content
+
+
+async def test_what_is_to_be_done_and_cannot_be_read_stops_nothing(tmp_path: Path) -> None:
+    async with receiving(tmp_path) as machine:
+        await machine.take(mail_of(tiff_of(1)))
+        (folder,) = machine.faxes()
+    (machine.folder / ".work" / "todo" / f"{folder.name}.json").write_text("{")
+    async with receiving(tmp_path) as machine:
+        assert (await machine.take(mail_of(tiff_of(1))))[0] == 250
+
+
 async def test_a_delivery_report_is_sent_to_whoever_asks_by_notify(tmp_path: Path) -> None:
     server = ScriptedEndpoint()
     async with machine_with_mail_server(tmp_path, server) as machine:

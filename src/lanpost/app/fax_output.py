@@ -106,8 +106,13 @@ class FaxOutput:
         task.add_done_callback(self._tasks.discard)
 
     async def resume(self) -> None:
-        """Take up what the last process left. Raises StoreError."""
-        for name, data in (await asyncio.to_thread(self._folders.todos)).items():
+        """Take up what the last process left. What cannot be read is logged: new faxes are taken all the same."""
+        try:
+            left = await asyncio.to_thread(self._folders.todos)
+        except StoreError as error:
+            log.error("fax not put out", fax="all that were left", reason=str(error))
+            return
+        for name, data in left.items():
             try:
                 self.start(FaxTodo.load(data))
             except ValueError as error:
@@ -161,7 +166,7 @@ class FaxOutput:
 
     async def _do(self, todo: FaxTodo, step: Step) -> None:
         folder = self._folders.folder / todo.fax
-        if not folder.is_dir():
+        if step is not Step.DISPOSITION and not folder.is_dir():  # a command may well have moved it
             raise StepFailed("the fax's folder was removed", permanent=True)
         match step:
             case Step.DELIVERY_REPORT:
