@@ -135,6 +135,7 @@ def test_a_lease_of_dhcpv6_leads_mail_over_ipv6(lab: Lab) -> None:
     sink = take_mail(scanner, "::")
     office.send("by IPv6")
     files = ("-lf", scanner.folder / "leases6", "-pf", scanner.folder / "pid6")
+    scanner.wait_for_link_local()  # without, dhclient ends at once
     scanner.client = scanner.start("dhclient", "dhclient", "-6", "-d", *files, INTERFACE)
     office.server.wait_for(r"terminal registered.*\[fd00:77::1.*source=dhcp")
     sink.wait_for("Subject: by IPv6")

@@ -38,6 +38,10 @@ def server(directory: DirectoryProgram, **options: Any) -> ldap3.Server:
     return ldap3.Server(HOST, directory.port, tls=tls, connect_timeout=PATIENCE, **options)
 
 
+# Its thread that reads goes on for ever, as fast as it can, once a connection with a time limit is closed.
+ASYNC = {"client_strategy": ldap3.ASYNC, "receive_timeout": None}
+
+
 @contextmanager
 def connected(
     directory: DirectoryProgram, *who: str, at: ldap3.Server | None = None, start_tls: bool = False, **options: Any
@@ -217,7 +221,7 @@ def test_limits_of_the_client_are_kept(anybody: ldap3.Connection) -> None:
 
 
 def test_many_searches_at_once_on_one_connection(directory: DirectoryProgram) -> None:
-    with connected(directory, client_strategy=ldap3.ASYNC) as connection:
+    with connected(directory, **ASYNC) as connection:
         asked = {number: connection.search(BASE, f"(cn=many{number})") for number in range(200)}
         told = {number: connection.get_response(message)[0] for number, message in asked.items()}
     assert {number: [entry["dn"] for entry in each] for number, each in told.items()} == {
@@ -226,7 +230,7 @@ def test_many_searches_at_once_on_one_connection(directory: DirectoryProgram) ->
 
 
 def test_a_search_is_abandoned_and_the_connection_goes_on(directory: DirectoryProgram) -> None:
-    with connected(directory, client_strategy=ldap3.ASYNC) as connection:
+    with connected(directory, **ASYNC) as connection:
         for _ in range(20):
             connection.abandon(connection.search(BASE, "(cn=*a*)"))
         response, result = connection.get_response(connection.search(BASE, "(cn=scan1)"))
