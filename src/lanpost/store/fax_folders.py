@@ -13,13 +13,13 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from pathlib import Path
 from typing import TypeVar
 
-from lanpost.errors import StoreError
 from lanpost.store.files import replace_file, store_error, sync_folder, write_new_file
 from lanpost.store.maildir_drop import IncomingMail
+from lanpost.store.writing_thread import WritingThread
 
 Result = TypeVar("Result")
 
@@ -47,7 +47,7 @@ class FaxFolders:
                     file.unlink()
         except OSError as error:
             raise store_error(error, str(folder)) from None
-        self._writer = ThreadPoolExecutor(1, thread_name_prefix="faxes")
+        self._writer = WritingThread(folder, "faxes")
 
     def free_octets(self) -> int:
         """Room left on its disk. Raises StoreError."""
@@ -78,23 +78,11 @@ class FaxFolders:
 
     def submit(self, action: Callable[[], Result]) -> Future[Result]:
         """Have the writing thread do something; OSErrors of it come as StoreError. For IncomingFax only."""
-
-        def guarded() -> Result:
-            try:
-                return action()
-            except OSError as error:
-                raise store_error(error, str(self.folder)) from None
-
-        try:
-            return self._writer.submit(guarded)
-        except RuntimeError:
-            failed: Future[Result] = Future()
-            failed.set_exception(StoreError(f"{self.folder}: is being closed"))
-            return failed
+        return self._writer.submit(action)
 
     def close(self) -> None:
         """Finish what was handed over. Idempotent."""
-        self._writer.shutdown()
+        self._writer.close()
 
 
 class IncomingFax:

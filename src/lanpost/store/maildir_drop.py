@@ -12,17 +12,17 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from itertools import chain
 from pathlib import Path
 from typing import BinaryIO, Protocol, TypeVar, cast
 
 from lanpost.content.dots import unstuffed
-from lanpost.errors import StoreError
 from lanpost.store.files import store_error, sync_folder, write_new_file
 from lanpost.store.line_ends import ToDisk
 from lanpost.store.mailbox_usage import sweep
 from lanpost.store.maildir_names import fresh_unique
+from lanpost.store.writing_thread import WritingThread
 
 Result = TypeVar("Result")
 
@@ -55,7 +55,7 @@ class MaildirDrop:
             sweep(folder)
         except OSError as error:
             raise store_error(error, str(folder)) from None
-        self._writer = ThreadPoolExecutor(1, thread_name_prefix="maildir")
+        self._writer = WritingThread(folder, "maildir")
 
     @property
     def spill_folder(self) -> Path:
@@ -75,19 +75,7 @@ class MaildirDrop:
 
     def submit(self, action: Callable[[], Result]) -> Future[Result]:
         """Have the writing thread do something; OSErrors of it come as StoreError. For IncomingMail only."""
-
-        def guarded() -> Result:
-            try:
-                return action()
-            except OSError as error:
-                raise store_error(error, str(self.folder)) from None
-
-        try:
-            return self._writer.submit(guarded)
-        except RuntimeError:
-            failed: Future[Result] = Future()
-            failed.set_exception(StoreError(f"{self.folder}: is being closed"))
-            return failed
+        return self._writer.submit(action)
 
     def put(self, chunks: Iterator[bytes]) -> None:
         """Store one mail durably; `chunks` have CRLF lines. In the writing thread. For IncomingMail only."""
@@ -107,7 +95,7 @@ class MaildirDrop:
 
     def close(self) -> None:
         """Finish what was handed over. Idempotent."""
-        self._writer.shutdown()
+        self._writer.close()
 
 
 class IncomingMail:
