@@ -13,6 +13,7 @@ from lanpost.errors import LanpostError
 
 COMMANDS = {
     "agent": "lanpost.cli.agent:agent",
+    "bundle": "lanpost.cli.bundle:bundle",
     "ca": "lanpost.cli.ca:ca",
     "chart": "lanpost.cli.chart:chart",
     "check": "lanpost.cli.check:check",
