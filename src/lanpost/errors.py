@@ -25,6 +25,7 @@ LanpostError
   RegistrarUnreachable           a terminal got no usable answer; knows whether for want of an address or route
   RegistrarUntrusted             whoever answered is not the registrar that the terminal's token pins
   DiscoveryUnavailable           no DNS-SD here: no library, or no multicast
+  PushFailed                     lanpost could not be put on one machine
 """
 
 from __future__ import annotations
@@ -213,3 +214,7 @@ class RegistrarUntrusted(LanpostError):
 
 class DiscoveryUnavailable(LanpostError):
     """Services cannot be told of or looked for on the link."""
+
+
+class PushFailed(LanpostError):
+    """lanpost could not be put on another machine, which is as it was. `str()` says why, not which one."""

@@ -133,7 +133,7 @@ MOVES: Mapping[State, Mapping[type[Event], State]] = {
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is to be pushed. `reach`: places, one of which must answer from there; `files`: configuration, by path."""
+    """What is to be pushed. `reach`: places, one of which must answer from there; `files`: paths to tell of."""
 
     sha256: str
     size: int
