@@ -5,6 +5,7 @@ LanpostError
     InvalidAddress, InvalidEndpoint, InvalidBinding, InvalidDetails
     InvalidName                  no distinguished name of a directory
     InvalidFilter                no search filter of a directory
+    InvalidArchive               a lanpost.pyz that cannot be used, or not here
   ConfigurationError             file, key, value and remedy
   LocalProtocolError             our own caller broke a session's order: a bug, it propagates
   LdapProtocolError              what an LDAP peer sent cannot be read: caught in the session, never beyond it
@@ -61,6 +62,10 @@ class InvalidName(InvalidValue):
 
 class InvalidFilter(InvalidValue):
     """Not a search filter (RFC 4515)."""
+
+
+class InvalidArchive(InvalidValue):
+    """A `lanpost.pyz` whose manifest cannot be read, or that holds nothing for this machine."""
 
 
 class InvalidProof(InvalidValue):

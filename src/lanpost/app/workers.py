@@ -12,7 +12,6 @@ import contextlib
 import json
 import os
 import signal
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,6 +19,7 @@ import structlog
 
 from lanpost.app.settings import Settings
 from lanpost.errors import LanpostError
+from lanpost.store.program_file import own_command
 
 log = structlog.get_logger()
 
@@ -34,7 +34,7 @@ class Workers:
     """The further processes, numbered from 1. `run` keeps them alive until it is cancelled."""
 
     def __init__(self, count: int, file: Path | None) -> None:
-        self._command = [sys.executable, "-m", "lanpost", "serve", *(["--config", str(file)] if file else [])]
+        self._command = [*own_command(), "serve", *(["--config", str(file)] if file else [])]
         self._processes: dict[int, asyncio.subprocess.Process] = {}
         self._latest: dict[int, dict[str, int]] = {}
         self._ended: dict[str, int] = {}  # what workers did that are no more
