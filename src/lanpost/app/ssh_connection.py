@@ -26,6 +26,7 @@ END = 5.0  # seconds for ssh to end by itself once all is said
 OPTIONS = ("ClearAllForwardings=yes", "ConnectTimeout=20", "ServerAliveInterval=15", "ServerAliveCountMax=4")
 
 Wanted = TypeVar("Wanted", bound=Event)
+Other = TypeVar("Other", bound=Event)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +78,13 @@ class SshConnection:
         self._listener = asyncio.create_task(self._listen())
         return self
 
-    async def __aexit__(self, *_: object) -> None:
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
         process = self._process
         if process.stdin:
             process.stdin.close()
         try:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(END):
+                async with asyncio.timeout(END if kind is None else GRACE):
                     await process.wait()
         finally:
             with contextlib.suppress(ProcessLookupError):
@@ -91,15 +92,17 @@ class SshConnection:
             self._listener.cancel()
             await asyncio.gather(self._listener, process.wait(), return_exceptions=True)
 
-    async def event(self, *wanted: type[Wanted]) -> Wanted:
-        """The next word, one of these kinds. Raises PushFailed where it is Failed, or nothing comes any more."""
+    async def event(self, wanted: type[Wanted]) -> Wanted:
+        """The next word, which is of this kind; otherwise, and where nothing comes any more, PushFailed."""
+        return await self.either(wanted, wanted)
+
+    async def either(self, wanted: type[Wanted], other: type[Other]) -> Wanted | Other:
+        """The next word, which is of one of these kinds; PushFailed as above."""
         event = await self._next()
         if isinstance(event, Failed):
             raise PushFailed(_said(event))
-        if not isinstance(event, wanted):
-            raise PushFailed(
-                f"it says {type(event).__name__} where that has no meaning: is lanpost the same there?"
-            )
+        if not isinstance(event, wanted | other):
+            raise PushFailed(f"it says {type(event).__name__} where that has no meaning: please report it")
         return event
 
     async def send(self, data: bytes = b"") -> None:

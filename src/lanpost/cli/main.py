@@ -21,6 +21,7 @@ COMMANDS = {
     "demo": "lanpost.cli.demo:demo",
     "fax": "lanpost.cli.fax:fax",
     "lookup": "lanpost.cli.lookup:lookup",
+    "push": "lanpost.cli.push:push",
     "queue": "lanpost.cli.queue:queue",
     "refresh": "lanpost.cli.refresh:refresh",
     "serve": "lanpost.cli.serve:serve",
