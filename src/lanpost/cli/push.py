@@ -103,10 +103,12 @@ def push(hosts: tuple[str, ...], jobs: int, dry_run: bool, as_json: bool, **opti
                     result.done = await push_to(
                         host, way, file, parcel, wishes, arguments, watcher, dry_run=dry_run
                     )
-                    result.text = _told(result.done, parcel, options["roles"], dry_run=dry_run)
                 except PushFailed as error:
                     result.text = str(error)
-                watcher.ended(result.text if result.done else "failed")  # in full below, where there is room
+                    watcher.failed()
+                else:
+                    result.text = _told(result.done, parcel, options["roles"], dry_run=dry_run)
+                    watcher.ended(result.text)
 
         async with asyncio.TaskGroup() as group:
             for host in hosts:

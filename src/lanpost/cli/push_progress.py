@@ -22,7 +22,7 @@ class _Row:
 
 
 class Progress:
-    """On a terminal a line for each of `hosts`, drawn again in place; otherwise one for each thing that happened."""
+    """On a terminal a line for each of `hosts`, drawn again in place; otherwise one a line as it happens."""
 
     def __init__(self, hosts: Sequence[str], stream: TextIO) -> None:
         self._rows = {host: _Row(host) for host in hosts}
@@ -72,6 +72,8 @@ class HostProgress:
     def sent(self, octets: int, total: int) -> None:
         """So much of the file is there."""
         is_first = self._row.share is None
+        if self._row.share == 1.0:
+            return
         self._row.share = octets / total if total else 1.0
         self._row.text = f"{octets / 1e6:.1f} of {total / 1e6:.1f} MB"
         if octets >= total:
@@ -88,6 +90,11 @@ class HostProgress:
             self._progress.tell(self._row)
 
     def ended(self, text: str) -> None:
-        """What has become of it."""
+        """It is done."""
         self._row.text = text
         self._progress.tell(self._row)
+
+    def failed(self) -> None:
+        """It is not; why is said elsewhere, where there is room for it."""
+        self._row.text = "failed"
+        self._progress.draw(now=True)
