@@ -24,6 +24,7 @@ COMMANDS = {
     "install": "lanpost.cli.install:install",
     "lookup": "lanpost.cli.lookup:lookup",
     "man-page": "lanpost.cli.man_page:man_page",
+    "push": "lanpost.cli.push:push",
     "queue": "lanpost.cli.queue:queue",
     "refresh": "lanpost.cli.refresh:refresh",
     "rollback": "lanpost.cli.rollback:rollback",
