@@ -92,7 +92,7 @@ def decode(bits: Bits, patience: Patience) -> Rows:
     raster = _by_libtiff(bits)
     again = {} if raster is None else _known(bits, raster)
     if raster is not None and again is None:
-        return Rows(raster, 0)
+        return Rows(raster, 0, is_plain=True)
     if bits.coding is Coding.MH:
         return careful.read_lines(bits.data, bits.width, bits.height, again or {}, patience)
     if bits.coding is Coding.MR:

@@ -49,6 +49,7 @@ class Rows:
 
     raster: bytes
     damaged: int
+    is_plain: bool = False  # the bits are just those that libtiff writes of these rows; every reader agrees on them
 
 
 def bits_of(data: bytes) -> str:
