@@ -128,7 +128,7 @@ def test_bits_are_in_the_pdf_as_they_came_and_every_reader_finds_their_dots(
         for page, (name, (_, _, bits)) in zip(opened.pages, CODED.items(), strict=True):
             image = page.obj.Resources.XObject.Page
             assert image.read_raw_bytes() == bits
-            assert image.DecodeParms.K == K.get(name.split()[0], 0)
+            assert K.get(name.split()[0], 0) == image.DecodeParms.K
     white_for_black = bytes(255 - octet for octet in PAGE.raster)
     expected = white_for_black if is_inverse else PAGE.raster
     for read in (by_poppler, by_ghostscript, by_pdfium):
