@@ -5,6 +5,7 @@ these are whole, else around the page's dots as MMR.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pikepdf
 
@@ -49,7 +50,7 @@ class PdfPages:
         self._pdf.save(file, static_id=True)
 
 
-def _coded(sheet: Sheet) -> tuple[bytes, dict[str, bool | int]]:
+def _coded(sheet: Sheet) -> tuple[bytes, dict[str, Any]]:
     """The page's bits, and how they are coded (ISO 32000-1 §7.4.6, table 11)."""
     if sheet.strip is None:
         return encode(sheet.page, Coding.MMR), {"K": -1}
