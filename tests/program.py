@@ -126,10 +126,18 @@ class Program:
 
     # -- what one does with it
 
-    def lanpost(self, *words: str, given: str = "", status: int = 0, config: Path | None = None) -> str:
+    def lanpost(
+        self,
+        *words: str,
+        given: str = "",
+        status: int = 0,
+        config: Path | None = None,
+        printed: bool = False,
+    ) -> str:
         """A command on this server's configuration; `given` is its standard input. What it printed.
 
-        `config`: another's, as a terminal's on this machine.
+        Where it fails, what it complained of; `printed`: what it printed then, too. `config`: another's, as a
+        terminal's on this machine.
         """
         done = subprocess.run(
             [sys.executable, "-m", "lanpost", *words, "--config", str(config or self.file)],
@@ -142,7 +150,7 @@ class Program:
         )
         command = " ".join(words)
         assert done.returncode == status, f"lanpost {command}: status {done.returncode}: {done.stdout}{done.stderr}"
-        return done.stdout if status == 0 else done.stderr
+        return done.stdout if status == 0 or printed else done.stderr
 
     @property
     def environment(self) -> Mapping[str, str]:
