@@ -16,8 +16,8 @@ from tests.program import Program
 settings.register_profile("lanpost", deadline=None)
 settings.load_profile("lanpost")
 
-FOREIGN = ("peer", "lab")  # marks of tests that need more than Python
-FOLDERS = [Path(__file__).parent / "peers", Path(__file__).parent / "lab"]
+FOREIGN = ("peer", "lab", "machine")  # marks of tests that need more than Python
+FOLDERS = [Path(__file__).parent / name for name in ("peers", "lab", "machines")]
 
 
 def in_ci() -> bool:
