@@ -108,7 +108,7 @@ def test_the_lines_of_the_documentation_fetch_and_verify_it(server: Program, tmp
     lines = told.replace("https://10.0.0.2:8025", f"https://{HOST}:{server.ports['http']}")
     done = subprocess.run(["sh", "-ec", lines], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert 'Good "lanpost" signature for lanpost' in done.stdout
-    assert server.lanpost_json("ca", "show")["program_signer"] == done.stdout.split()[-3]
+    assert server.lanpost_json("ca", "show")["program_signer"] in done.stdout.split()
 
 
 def test_a_publishers_signature_is_passed_on_as_it_came(server: InstalledProgram, tmp_path: Path) -> None:
