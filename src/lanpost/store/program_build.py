@@ -16,16 +16,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from lanpost.content.archive import MANIFEST, WHEELS, Wheel
+from lanpost.content.archive import BUNDLE, MANIFEST, WHEELS, Wheel
 from lanpost.content.launcher import launcher
 from lanpost.errors import StoreError
+from lanpost.store.archive_file import publisher_signature, publisher_signature_of
 from lanpost.store.files import store_error
 from lanpost.store.program_file import FILE_NAME
 
 RECORD = "installation.json"
 COMPILED = 2.2  # how many times its own size a module takes, compiled form included
 BLOCK = 4096  # octets; the least that a file takes
-_NOT_FOR_LIB = (WHEELS, "__main__.py", MANIFEST)
+_NOT_FOR_LIB = (BUNDLE, WHEELS, "__main__.py", MANIFEST)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +65,12 @@ def build(
 ) -> None:
     """Fill an empty folder: lanpost.pyz, lib/, bin/lanpost, and a record of what it was made for.
 
-    `home`: the path that the folder will have once it is in place.
+    A publisher's signature beside the archive goes along. `home`: the folder's path once it is in place.
     """
     with _reading(archive):
         _copy(archive, folder / FILE_NAME)
+        if signature := publisher_signature(archive):
+            _write(publisher_signature_of(folder / FILE_NAME), signature, 0o644)
         library = folder / "lib"
         library.mkdir()
         with zipfile.ZipFile(folder / FILE_NAME) as content:
