@@ -34,6 +34,7 @@ from lanpost.errors import ConfigurationError, LanpostError
 from lanpost.net.control import ControlListener
 from lanpost.net.listener import ConnectionLimits
 from lanpost.service.metrics import Metrics
+from lanpost.store import formats
 from lanpost.store.accounts import SqliteAccounts
 
 # Where `ldap.listen` names nothing: serving LDAP is what this program is for.
@@ -99,7 +100,7 @@ class DirectoryServer:
 
     async def _open(self, stack: AsyncExitStack) -> None:
         settings = self._settings
-        settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        formats.claim(settings.data)
         self._certificates = Certificates(settings)
         accounts = SqliteAccounts(settings.data / ACCOUNTS_FILE)
         stack.callback(accounts.close)

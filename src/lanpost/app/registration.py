@@ -28,6 +28,7 @@ from lanpost.service.metrics import Metrics
 from lanpost.service.ports import Accounts, Chart, Clock, Mailboxes
 from lanpost.service.registrar import Registrar, Rules
 from lanpost.service.terminals import NO_TRAITS, Terminals, Traits
+from lanpost.store import formats
 from lanpost.store.accounts import SqliteAccounts
 from lanpost.store.admin_token import admin_token
 from lanpost.store.refresh_key import RefreshKey
@@ -130,6 +131,7 @@ def rules_of(settings: Settings) -> Rules:
 @asynccontextmanager
 async def open_terminals(settings: Settings) -> AsyncIterator[Terminals]:
     """The enrolled terminals, whether a server runs or not. Raises what opening chart and accounts raises."""
+    formats.require(settings.data)
     accounts = SqliteAccounts(settings.data / ACCOUNTS_FILE)
     try:
         chart = open_chart(settings)

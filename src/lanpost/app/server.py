@@ -64,6 +64,7 @@ from lanpost.net.smtp_in import REFUSAL as SMTP_REFUSAL
 from lanpost.net.smtp_in import SmtpService
 from lanpost.net.smtp_out import SmtpSender
 from lanpost.service.metrics import Metrics
+from lanpost.store import formats
 from lanpost.store.accounts import SqliteAccounts
 from lanpost.store.spool import JournalSpool
 from lanpost.wire.smtp_events import SmtpLimits, SmtpTerms
@@ -202,7 +203,8 @@ class Server:
     async def _open(self, stack: AsyncExitStack) -> None:
         """Everything that stores, decides and sends; nothing comes in yet."""
         settings = self._settings
-        settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # Only the first process changes the format: the others are of its version, or must not write here.
+        (formats.require if self._worker else formats.claim)(settings.data)
         self._certificates = Certificates(settings)
         self._accounts = SqliteAccounts(settings.data / ACCOUNTS_FILE)
         stack.callback(self._accounts.close)

@@ -23,6 +23,7 @@ from lanpost.app.readiness import OF_THIS_PROCESS
 from lanpost.app.settings import Settings
 from lanpost.errors import LanpostError
 from lanpost.net.listening_sockets import hand_on
+from lanpost.store.program_file import own_command
 
 log = structlog.get_logger()
 
@@ -49,7 +50,7 @@ class Workers:
         more; `back` of one that does, at each of its reports.
         """
         # The very program that runs here, also where another version has been put in its place meanwhile.
-        self._command = [sys.executable, "-P", "-m", "lanpost", "serve", *(["--config", str(file)] if file else [])]
+        self._command = [*own_command(), "serve", *(["--config", str(file)] if file else [])]
         self._processes: dict[int, asyncio.subprocess.Process] = {}
         self._latest: dict[int, dict[str, int]] = {}
         self._ended: dict[str, int] = {}  # what workers did that are no more

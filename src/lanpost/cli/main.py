@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
@@ -15,19 +16,34 @@ COMMANDS = {
     "ca": "lanpost.cli.ca:ca",
     "chart": "lanpost.cli.chart:chart",
     "check": "lanpost.cli.check:check",
+    "completion": "lanpost.cli.completion:completion",
     "dhcp-hook": "lanpost.cli.dhcp_hook:dhcp_hook",
     "directory": "lanpost.cli.directory:directory",
     "demo": "lanpost.cli.demo:demo",
     "fax": "lanpost.cli.fax:fax",
+    "install": "lanpost.cli.install:install",
     "lookup": "lanpost.cli.lookup:lookup",
+    "man-page": "lanpost.cli.man_page:man_page",
+    "push": "lanpost.cli.push:push",
     "queue": "lanpost.cli.queue:queue",
     "refresh": "lanpost.cli.refresh:refresh",
+    "rollback": "lanpost.cli.rollback:rollback",
     "serve": "lanpost.cli.serve:serve",
+    "service": "lanpost.cli.service:service",
     "status": "lanpost.cli.status:status",
     "terminal": "lanpost.cli.terminal:terminal",
+    "uninstall": "lanpost.cli.uninstall:uninstall",
     "user": "lanpost.cli.user:user",
     "version": "lanpost.cli.version:version",
     "watch": "lanpost.cli.watch:watch",
+}
+# Native code is not loaded out of a zip file: what needs these runs where lanpost is installed.
+NATIVE = {
+    "_argon2_cffi_bindings": "argon2-cffi-bindings",
+    "_cffi_backend": "cffi",
+    "cryptography": "cryptography",
+    "uvloop": "uvloop",
+    "zeroconf": "zeroconf",
 }
 
 
@@ -59,8 +75,23 @@ def main(arguments: list[str] | None = None) -> Any:
     except LanpostError as error:
         print(f"lanpost: {error}", file=sys.stderr)
         sys.exit(1)
+    except ModuleNotFoundError as error:
+        from lanpost.store.program_file import running_archive
+
+        if (running := running_archive()) is None or (error.name or "").partition(".")[0] not in NATIVE:
+            raise
+        print(f"lanpost: {_not_from_the_file(error.name or '', running)}", file=sys.stderr)
+        sys.exit(1)
     except BrokenPipeError:
         sys.exit(1)
+
+
+def _not_from_the_file(module: str, running: Path) -> str:
+    library = NATIVE[module.partition(".")[0]]
+    return (
+        f"this command needs the library {library}, which does not run straight from {running.name}: install it "
+        f"first: sudo {sys.executable} {running} install"
+    )
 
 
 if __name__ == "__main__":

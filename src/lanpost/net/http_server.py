@@ -20,6 +20,7 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
+from lanpost import __version__
 from lanpost.errors import InvalidEndpoint
 from lanpost.model.endpoint import Endpoint
 from lanpost.net.listener import Connection, ConnectionLimits, Listener
@@ -68,10 +69,12 @@ class HttpServer:
             access_log=False,
             proxy_headers=False,  # who asks decides what he may: nobody may say he is somebody else
             server_header=False,
+            headers=[("server", f"lanpost/{__version__}")],
             timeout_keep_alive=int(HEAD_SECONDS),
             h11_max_incomplete_event_size=HEAD_OCTETS,
         )
         self._config.load()
+        self._state.default_headers = self._config.encoded_headers
         self._listener = Listener(
             "http", listens, self._connection, limits, refusal=b"", sockets=sockets, backlog=BACKLOG
         )
