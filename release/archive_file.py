@@ -12,11 +12,18 @@ import re
 import subprocess
 import sys
 import tempfile
+import tomllib
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 
-from lanpost.content.archive import MANIFEST, WHEELS, read_wheel, write_manifest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from lanpost.content.archive import BUNDLE, MANIFEST, SBOM, WHEELS, read_wheel, write_manifest
+from release.distributions import distributions
+from release.documentation import documentation
+from release.sbom import sbom
 from release.wheels import ARCHITECTURES, PYTHONS, is_pure
 
 SHEBANG = b"#!/usr/bin/env python3\n"
@@ -25,7 +32,7 @@ MAIN = Path(__file__).with_name("archive_main.py")
 _GENERATED = re.compile(r"(__pycache__/|.*/__pycache__/|.*\.pyc\Z)")
 
 
-def build(root: Path, wheels: Iterable[Path], version: str = "") -> bytes:
+def build(root: Path, wheels: Sequence[Path], version: str = "") -> bytes:
     """The file's content. `version`: the one it is to call itself, else pyproject.toml's."""
     members: dict[str, bytes] = {"__main__.py": MAIN.read_bytes()}
     own, version = _own_package(root, version)
@@ -38,6 +45,8 @@ def build(root: Path, wheels: Iterable[Path], version: str = "") -> bytes:
         else:
             native.append(read_wheel(wheel.name, hashlib.sha256(content).hexdigest(), len(content)))
             members[WHEELS + wheel.name] = content
+    for name, content in _beside(root, version, wheels).items():
+        members[BUNDLE + name] = content
     members[MANIFEST] = write_manifest(version, PYTHONS, ARCHITECTURES, native)
     return zip_of(members)
 
@@ -55,6 +64,20 @@ def zip_of(members: dict[str, bytes]) -> bytes:
     return made.getvalue()
 
 
+def _beside(root: Path, version: str, wheels: Sequence[Path]) -> dict[str, bytes]:
+    """What `lanpost bundle` writes beside the file: documentation, licences, SBOM."""
+    libraries = distributions(wheels)
+    project = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))["project"]
+    wanted = [*project["dependencies"], *project["optional-dependencies"]["discovery"]]
+    found = {f"documentation/{name}": content for name, content in documentation(root).items()}
+    found["licences/lanpost/LICENSE"] = (root / "LICENSE").read_bytes()
+    for library in libraries:
+        for name, content in library.texts.items():
+            found[f"licences/{library.name}-{library.version}/{name}"] = content
+    found[SBOM] = sbom(version, (canonicalize_name(Requirement(each).name) for each in wanted), libraries)
+    return found
+
+
 def _own_package(root: Path, version: str) -> tuple[dict[str, bytes], str]:
     """Our own wheel's members, and the version that they say."""
     with tempfile.TemporaryDirectory() as folder:
@@ -62,7 +85,7 @@ def _own_package(root: Path, version: str) -> tuple[dict[str, bytes], str]:
             [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", folder],
             cwd=root,
             check=True,
-            stdout=subprocess.DEVNULL,
+            capture_output=True,
         )
         (wheel,) = Path(folder).glob("*.whl")
         members = _unpacked(wheel.read_bytes(), {}, wheel.name)

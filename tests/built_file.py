@@ -1,4 +1,4 @@
-"""lanpost.pyz of this checkout for tests: `built(folder)`, and the fixture `pyz` (tests/conftest.py) for all of a run."""
+"""lanpost.pyz of this checkout: `built(folder)`, or the fixture `pyz` (tests/conftest.py) for all of a run."""
 
 from __future__ import annotations
 

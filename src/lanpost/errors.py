@@ -28,6 +28,7 @@ LanpostError
   InstallationError              the program cannot be installed, rolled back or removed here
     ServiceFailed                a service does not come up; knows the last lines of its log
   DiscoveryUnavailable           no DNS-SD here: no library, or no multicast
+  PushFailed                     lanpost could not be put on one machine
 """
 
 from __future__ import annotations
@@ -232,3 +233,7 @@ class ServiceFailed(InstallationError):
     def __init__(self, text: str, log: str = "") -> None:
         super().__init__(text)
         self.log = log
+
+
+class PushFailed(LanpostError):
+    """lanpost could not be put on another machine, which is as it was. `str()` says why, not which one."""

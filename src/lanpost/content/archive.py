@@ -15,6 +15,8 @@ from lanpost.errors import InvalidArchive
 
 MANIFEST = "lanpost-archive.json"  # its name in the archive
 WHEELS = "wheels/"  # the folder of the wheels there
+BUNDLE = "bundle/"  # the folder there of what `lanpost bundle` writes beside the file
+SBOM = "lanpost.cdx.json"  # in that folder: what the file is made of, as CycloneDX
 FORMAT = 1
 SHA256 = re.compile(r"[0-9a-f]{64}\Z")
 # Wheels of CPython for Linux with glibc; those of other kinds are not put in.

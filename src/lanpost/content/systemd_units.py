@@ -24,6 +24,8 @@ Type=notify
 NotifyAccess=main
 ExecStart={program} {command}
 ExecReload=/bin/kill -HUP $MAINPID
+# The first process stops the others.
+KillMode=mixed
 Restart={restart}
 RestartSec=2
 TimeoutStartSec={start_seconds}
