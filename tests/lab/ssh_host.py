@@ -1,4 +1,4 @@
-"""A machine of the lab with a real sshd, users with shells of all kinds, and another that `lanpost push` comes from.
+"""A machine of the lab with a real sshd and users with all kinds of shells; another that `lanpost push` comes from.
 
 There are no names to look up: "mail-host" and its like stand in the pusher's own ~/.ssh/config, as on a LAN without
 DNS. Users of `sshd`: see LOGINS. What they install goes below a folder (`push --root`), not onto this system.
@@ -21,6 +21,7 @@ import pytest
 from tests.lab.network import INTERFACE, NETWORK, SERVER, SOURCES, Lab, Node, Program, run
 
 from lanpost.content.archive import MANIFEST, write_manifest
+from lanpost.wire.push import BOOTSTRAP
 
 NEEDED = ("sshd", "ssh", "ssh-keygen", "sudo", "fish", "tcsh", "dash", "busybox", "openssl")
 SUDO_PASSWORD = "correct horse"
@@ -150,7 +151,7 @@ class SshLab:
     def stages(self) -> list[int]:
         """Process ids of the first stages that run on the server now."""
         pids = map(int, run("ip", "netns", "pids", self.server.namespace).split())
-        return [pid for pid in pids if _words_of(pid)[:2] == ["python3", "-I"]]
+        return [pid for pid in pids if BOOTSTRAP in _words_of(pid)]
 
     def _run(self, command: Sequence[str], status: int, given: str) -> str:
         program = self.pusher.start("push", *command, stdin=True)
