@@ -25,6 +25,8 @@ LanpostError
   RegistrationRefused            knows its HTTP status
   RegistrarUnreachable           a terminal got no usable answer; knows whether for want of an address or route
   RegistrarUntrusted             whoever answered is not the registrar that the terminal's token pins
+  InstallationError              the program cannot be installed, rolled back or removed here
+    ServiceFailed                a service does not come up; knows the last lines of its log
   DiscoveryUnavailable           no DNS-SD here: no library, or no multicast
   PushFailed                     lanpost could not be put on one machine
 """
@@ -219,6 +221,18 @@ class RegistrarUntrusted(LanpostError):
 
 class DiscoveryUnavailable(LanpostError):
     """Services cannot be told of or looked for on the link."""
+
+
+class InstallationError(LanpostError):
+    """The program cannot be installed, rolled back or removed on this machine; says what to do."""
+
+
+class ServiceFailed(InstallationError):
+    """A service was started and does not come up. `log`: its last lines."""
+
+    def __init__(self, text: str, log: str = "") -> None:
+        super().__init__(text)
+        self.log = log
 
 
 class PushFailed(LanpostError):

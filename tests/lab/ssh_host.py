@@ -1,4 +1,4 @@
-"""A machine of the lab with a real sshd and users with all kinds of shells; another that `lanpost push` comes from.
+"""A lab machine with a real sshd, users with shells of all kinds, and another that `lanpost push` comes from.
 
 There are no names to look up: "mail-host" and its like stand in the pusher's own ~/.ssh/config, as on a LAN without
 DNS. Users of `sshd`: see LOGINS. What they install goes below a folder (`push --root`), not onto this system.

@@ -41,6 +41,7 @@ from lanpost.net.address_watch import open_watch
 from lanpost.net.netlink import Change
 from lanpost.net.own_addresses import own_addresses
 from lanpost.service.renewal import Renewal
+from lanpost.store import formats
 
 log = logging.getLogger(__name__)
 
@@ -81,6 +82,7 @@ class Agent:
         self._read_settings = read_settings
         self._on_status = on_status
         self._special_service = start_service
+        formats.claim(settings.data)
         self._folder = enrolment.agent_folder(settings.data)
         self._way = RegistrarWay(self._folder, settings.agent)
         self._renewal = Renewal()

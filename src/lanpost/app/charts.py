@@ -15,6 +15,7 @@ from lanpost.app.webdav import open_webdav
 from lanpost.app.webdav import url_problem as webdav_problem
 from lanpost.errors import ChartUnavailable, ConfigurationError, StoreError
 from lanpost.service.ports import Chart, ChartStore
+from lanpost.store import formats
 from lanpost.store.chart_sqlite import SqliteChart
 from lanpost.store.chart_xml_file import XmlFileChart
 
@@ -40,6 +41,7 @@ def _file_kind(scheme: str, open_store: Callable[[Path, Settings], ChartStore]) 
 
     def open_file(settings: Settings, rest: str) -> Chart:
         try:
+            formats.require(settings.data)
             return ThreadedChart(open_store(settings.data / Path(_path(rest)), settings))
         except StoreError as error:
             raise ChartUnavailable(str(error)) from error

@@ -16,6 +16,13 @@ _ADDRESS = {
     "schema": {"type": "string", "examples": ["fax1", "fax1@office.lan"]},
 }
 
+_PREFER = {
+    "name": "Prefer",
+    "in": "header",
+    "description": "`handling=lenient`: fields that this version does not know are left aside, not refused.",
+    "schema": {"type": "string", "examples": ["handling=lenient"]},
+}
+
 
 def _json(description: str, schema: dict[str, Any]) -> dict[str, Any]:
     return {"description": description, "content": {"application/json": {"schema": schema}}}
@@ -86,6 +93,7 @@ DESCRIPTION: dict[str, Any] = {
                     "address that another machine has now, or that was taken back, is dropped."
                 ),
                 "security": _SECRET,
+                "parameters": [_PREFER],
                 "requestBody": {
                     "required": True,
                     "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Lease"}}},
@@ -115,6 +123,7 @@ DESCRIPTION: dict[str, Any] = {
                     "first request needs no secret and is answered with a key, to be shown as the secret later."
                 ),
                 "security": [*_SECRET, {}],
+                "parameters": [_PREFER],
                 "requestBody": {
                     "required": False,
                     "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Registration"}}},
