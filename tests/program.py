@@ -147,12 +147,22 @@ class Program:
 
     # -- what one does with it
 
-    def lanpost(self, *words: str, given: str = "", status: int = 0, config: Path | None = None) -> str:
+    def lanpost(
+        self,
+        *words: str,
+        given: str = "",
+        status: int = 0,
+        config: Path | None = None,
+        printed: bool = False,
+    ) -> str:
         """A command on this server's configuration; `given` is its standard input. What it printed.
 
-        `config`: another's, as a terminal's on this machine.
+        Where it fails, what it complained of; `printed`: what it printed then, too. `config`: another's, as a
+        terminal's on this machine.
         """
-        return run_lanpost(self._environment, config or self.file, *words, given=given, status=status)
+        return run_lanpost(
+            self._environment, config or self.file, *words, given=given, status=status, printed=printed
+        )
 
     @property
     def environment(self) -> Mapping[str, str]:
@@ -226,8 +236,15 @@ def environment_of(source: Path) -> dict[str, str]:
     return environment
 
 
-def run_lanpost(environment: Mapping[str, str], config: Path, *words: str, given: str = "", status: int = 0) -> str:
-    """A command to its end, which must be with that status. What it printed, or its complaint."""
+def run_lanpost(
+    environment: Mapping[str, str],
+    config: Path,
+    *words: str,
+    given: str = "",
+    status: int = 0,
+    printed: bool = False,
+) -> str:
+    """A command to its end, which must be with that status. What it printed, or (not `printed`) its complaint."""
     done = subprocess.run(
         [sys.executable, "-m", "lanpost", *words, "--config", str(config)],
         input=given,
@@ -239,7 +256,7 @@ def run_lanpost(environment: Mapping[str, str], config: Path, *words: str, given
     )
     command = " ".join(words)
     assert done.returncode == status, f"lanpost {command}: status {done.returncode}: {done.stdout}{done.stderr}"
-    return done.stdout if status == 0 else done.stderr
+    return done.stdout if status == 0 or printed else done.stderr
 
 
 def lay_over(below: dict[str, Any], above: Mapping[str, Any]) -> None:

@@ -84,9 +84,9 @@ def test_where_receipts_arrive_is_the_mailbox_or_the_terminal_s_own_maildir(tmp_
     file = tmp_path / "lanpost.toml"
     terminal = parse('[agent]\nreceive = "mail"\n', file)
     person = parse('[fax]\npop3 = "10.0.0.2"\n', file)
-    assert isinstance(mails_of(terminal, FAX1, "", "", now), Maildir)
-    mailbox = mails_of(person, FAX1, "", "secret", now)
+    assert isinstance(mails_of(terminal, str(FAX1), "", "", now), Maildir)
+    mailbox = mails_of(person, str(FAX1), "", "secret", now)
     assert isinstance(mailbox, Pop3Mailbox)
     assert mailbox.endpoint == Endpoint.parse("10.0.0.2:110")
     with pytest.raises(ConfigurationError, match="--pop3"):
-        mails_of(parse("", file), FAX1, "", "", now)
+        mails_of(parse("", file), str(FAX1), "", "", now)

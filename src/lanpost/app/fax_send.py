@@ -1,4 +1,4 @@
-"""Sends a fax: documents to pages, pages to one TIFF, that in a mail to the mail server or the machine itself.
+"""Makes a fax that is to be sent: documents to pages, pages to one TIFF, that in a mail; and the report of it.
 
 The TIFF is written to a temporary file page by page, and sent from there: memory holds one page, however many there
 are.
@@ -7,10 +7,9 @@ are.
 from __future__ import annotations
 
 import secrets
-import socket
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -18,7 +17,7 @@ from types import TracebackType
 from typing import IO, Self
 
 from lanpost.app.charts import missing_file, open_chart
-from lanpost.app.inquiry import look_up
+from lanpost.app.fax_delivery import Attempt, Progress
 from lanpost.app.settings import Settings
 from lanpost.content.fax import outgoing
 from lanpost.content.fax.address import features
@@ -29,20 +28,14 @@ from lanpost.content.fax.page import FINE, STANDARD, FaxPage
 from lanpost.content.fax.profile_s import write_profile_f, write_profile_s
 from lanpost.content.fax.transmission_report import Result, TransmissionReport
 from lanpost.content.report_text import xtext
-from lanpost.errors import ChartUnavailable, DeliveryError
+from lanpost.errors import ChartUnavailable
 from lanpost.model.address import MailAddress
 from lanpost.model.binding import Entry
-from lanpost.model.delivery import Outcome, Verdict, Way
-from lanpost.model.endpoint import Endpoint
+from lanpost.model.delivery import Verdict
 from lanpost.model.envelope import Envelope, Recipient
-from lanpost.model.reply import Reply
-from lanpost.net.smtp_out import SmtpSender
-from lanpost.service.delivery import outcomes_of
 from lanpost.service.fax_numbers import DETAIL
 
 BLOCK = 256 * 1024  # octets of the TIFF read at a time
-
-Progress = Callable[[str, int, int], object]  # what is being done, how much of it is, and how much there is
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,50 +179,18 @@ class FaxContent:
         yield from outgoing.body(iter(lambda: tiff.read(BLOCK), b""))
 
 
-async def deliver(
-    settings: Settings, fax: PreparedFax, via: Endpoint | None, progress: Progress
-) -> Sequence[tuple[MailAddress, Outcome]]:
-    """Hand it to the mail server `via`; None: inquire, and go straight to each machine. An outcome for each."""
-    ways: dict[Endpoint, list[tuple[MailAddress, MailAddress]]] = {}  # with the address as the machine knows it
-    outcomes: list[tuple[MailAddress, Outcome]] = []
-    for address in fax.request.recipients:
-        if via is not None:
-            ways.setdefault(via, []).append((address, address))
-            continue
-        route = await look_up(settings, str(address))
-        if route.way is Way.ENDPOINT and route.endpoint is not None:
-            ways.setdefault(route.endpoint, []).append((address, route.instead or address))
-        else:
-            said = route.refusal or Reply(450, "4.4.1", f"No machine can be reached for it now ({route.way})")
-            outcomes.append((address, Outcome.of(Recipient(address), said)))
-    sender = SmtpSender(settings.hostname or socket.gethostname())
-    try:
-        for endpoint, pairs in ways.items():
-            envelope = fax.envelope([known for _, known in pairs])
-            try:
-                found = await sender.send(endpoint, envelope, fax.content(progress))
-            except DeliveryError as error:
-                found = outcomes_of(error, envelope.recipients, endpoint)
-            outcomes += [(address, outcome) for (address, _), outcome in zip(pairs, found, strict=True)]
-    finally:
-        await sender.close()
-    order = list(fax.request.recipients)
-    return sorted(outcomes, key=lambda each: order.index(each[0]))
-
-
-def report_of(
-    fax: PreparedFax, outcomes: Sequence[tuple[MailAddress, Outcome]], started: float
-) -> TransmissionReport:
+def report_of(fax: PreparedFax, attempts: Sequence[Attempt], started: float) -> TransmissionReport:
     """What is known when all has been said; `started` by `time.monotonic`."""
     request = fax.request
     results = [
         Result(
-            str(address),
-            outcome.verdict is Verdict.DELIVERED,
-            str(outcome.endpoint or ""),
-            str(outcome.reply),
+            str(attempt.address),
+            attempt.outcome.verdict is Verdict.DELIVERED,
+            str(attempt.outcome.endpoint or ""),
+            str(attempt.outcome.reply),
+            tries=attempt.tries,
         )
-        for address, outcome in outcomes
+        for attempt in attempts
     ]
     y_dpi = fax.first.y_dpi if fax.first else FINE if request.fine else STANDARD
     profile = "F" if request.rich else "S"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from datetime import timedelta
@@ -47,12 +48,13 @@ class RegistrationService:
         certificates: Certificates,
         *,
         metrics: Metrics,
+        sockets: Sequence[socket.socket] | None = None,
         unwell: Callable[[], str] = lambda: "",
         clock: Clock = utc_now,
     ) -> None:
         """Makes the administrator's secret and the key of refresh requests at the first start.
 
-        `unwell` says why the server does not serve, or "".
+        `sockets` are bound already, and listened at. `unwell` says why the server does not serve, or "".
 
         Raises StoreError.
         """
@@ -70,7 +72,7 @@ class RegistrationService:
             refresh_key=self.refresher.public_key,
             learn_refresh=self.refresher.learn,
         )
-        self._server = HttpServer(settings.http.listen, api.application(), certificates.context)
+        self._server = HttpServer(settings.http.listen, api.application(), certificates.context, sockets=sockets)
         metrics.gauge("lanpost_http_connections", "Connections to the HTTP server.", lambda: self._server.count)
 
     @property

@@ -44,8 +44,8 @@ class Listen:
 def setting(reader: Reader, *default: Any) -> Any:
     """A dataclass field with its reader; the default is written as the file would have it."""
     several = reader in _LIST_READERS
-    value = reader(list(default) if several else default[0])
-    return field(default=value, metadata={"read": reader})
+    written = list(default) if several else default[0]
+    return field(default=reader(written), metadata={"read": reader, "written": written})
 
 
 def text(value: Any) -> str:
@@ -111,6 +111,12 @@ def count(value: Any) -> int:
     return value
 
 
+def whole(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise ValueError("write a whole number, 0 or more")
+    return value
+
+
 def percent(value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 100:
         raise ValueError("write a whole number from 1 to 100")
@@ -173,6 +179,12 @@ def domain(value: Any) -> str:
 
 def endpoint_text(value: Any) -> str:
     return _endpoint_text(value, SMTP_PORT)
+
+
+def endpoint_as_given(value: Any) -> str:
+    """Without a port where there is none: which one is meant depends on what is said there."""
+    _endpoint_text(value, SMTP_PORT)
+    return str(value)
 
 
 def pop3_text(value: Any) -> str:

@@ -26,6 +26,7 @@ class Result:
     endpoint: str  # whom we spoke to; "": nobody
     said: str  # the far server's words, or what went wrong
     receipts: tuple[str, ...] = ()
+    tries: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,8 @@ class TransmissionReport:
         for result in self.results:
             yield f"To:        {result.recipient}"
             yield f"Endpoint:  {result.endpoint or 'none'}"
-            yield f"Result:    {'OK' if result.good else 'FAILED'}"
+            tries = f" (after {result.tries} tries)" if result.tries > 1 else ""
+            yield f"Result:    {'OK' if result.good else 'FAILED'}{tries}"
             yield from _folded("It said:   ", result.said)
             for words in result.receipts:
                 yield from _folded("Receipt:   ", words)

@@ -1,0 +1,37 @@
+"""How a mail server on another machine asks the chart that is served here over LDAP."""
+
+from __future__ import annotations
+
+import ipaddress
+
+from lanpost.app.certificates import open_authority
+from lanpost.app.directory_face import tree_of
+from lanpost.app.queue_access import server_status
+from lanpost.app.settings import Settings
+from lanpost.content.chart_offer import ChartOffer, usable
+from lanpost.errors import ConfigurationError
+from lanpost.model.endpoint import Endpoint
+from lanpost.net.own_addresses import own_addresses
+
+
+def offer(settings: Settings) -> ChartOffer:
+    """What is served by the program that runs on these settings.
+
+    Raises ServerNotRunning, and ConfigurationError where it serves no LDAP that others could reach.
+    """
+    listeners = server_status(settings.data).get("listeners", {})
+    places: dict[tuple[str, int], None] = {}
+    for text in listeners.get("ldap", ()):
+        where = Endpoint.parse(text)
+        is_everywhere = ipaddress.ip_address(where.host).is_unspecified
+        for host in usable(own_addresses() if is_everywhere else [where.host]):
+            if (":" in host) == where.is_ipv6:
+                places[host, where.port] = None
+    if not places:
+        raise ConfigurationError(
+            "no chart is served here that another machine could ask: run `lanpost directory`, or set ldap.listen "
+            "to an address of the network's"
+        )
+    authority = open_authority(settings).ca_pem.decode("ascii")
+    tree = tree_of(settings)
+    return ChartOffer(settings.domain, str(tree.base), tuple(places), authority, settings.ldap.anonymous == "read")
