@@ -251,7 +251,7 @@ async def start_fax_receiver(settings: Settings, address: MailAddress, folder: P
         SmtpLimits(limits.mail_size, limits.recipients, limits.errors, limits.commands, limits.command_octets),
     )
     try:
-        output = output_of(settings.fax, folders, hostname, address.domain, _registrar(folder))
+        output = output_of(settings, folders, hostname, address.domain, _registrar(folder))
         receiver = FaxReceiver(
             address,
             folders,

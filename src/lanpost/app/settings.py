@@ -183,6 +183,7 @@ class Fax:
     command: tuple[str, ...] = setting(read.texts)  # run with the fax's folder as last argument
     command_timeout: float = setting(read.duration, "5m")
     printer: str = setting(read.printer_url, "")
+    printer_pin: str = setting(read.fingerprint, "")  # by which it is known, where it speaks TLS
     mdn: str = setting(read.one_of("never", "when-asked"), "never")
     via: str = setting(
         read.endpoint_as_given, ""
