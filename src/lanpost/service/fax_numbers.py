@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from lanpost.content.fax.address import normal
+from lanpost.content.fax.address import FaxAddress, bare, normal, read
+from lanpost.errors import InvalidAddress
 from lanpost.model.address import MailAddress
 from lanpost.model.binding import Entry
 from lanpost.service.ports import Chart, Clock
@@ -57,6 +58,14 @@ class FaxNumbers:
 
     def _age(self) -> timedelta:
         return timedelta.max if self._read_at is None else abs(self._clock() - self._read_at)
+
+
+def fax_number(address: MailAddress) -> FaxAddress | None:
+    """The number that an address says; None: it says none."""
+    try:
+        return read(address.local) or bare(address.local)
+    except InvalidAddress:
+        return None
 
 
 def _keys(entry: Entry) -> list[str]:
