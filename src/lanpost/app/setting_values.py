@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lanpost.content.fax.address import normal
 from lanpost.errors import InvalidValue
 from lanpost.model.address import MailAddress
 from lanpost.model.directory_url import DirectoryUrl
@@ -200,6 +201,13 @@ def _endpoint_text(value: Any, default_port: int) -> str:
         return str(Endpoint.parse(value, default_port))
     except InvalidValue as error:
         raise ValueError(str(error)) from None
+
+
+def fax_number(value: Any) -> str:
+    found = normal(text(value)) if text(value) else ""
+    if found is None:
+        raise ValueError('write a fax number, as "+81312345678"')
+    return found
 
 
 def fingerprint(value: Any) -> str:

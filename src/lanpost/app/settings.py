@@ -176,6 +176,7 @@ class Fax:
     """The fax machine, `lanpost fax`; and where fax numbers lead."""
 
     folder: str = setting(read.text, "faxes")  # each fax becomes a folder in it
+    number: str = setting(read.fax_number, "")  # that this machine answers to besides its address
     pages: int = setting(read.count, 500)  # of one mail; with more it is refused
     decode_timeout: float = setting(read.duration, "2m")  # to look at one mail's pages
     decode_memory: int = setting(read.size, "1GiB")
