@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from lanpost.content.archive import MANIFEST, WHEELS, Wheel
+from lanpost.content.archive import BUNDLE, MANIFEST, WHEELS, Wheel
 from lanpost.content.launcher import launcher
 from lanpost.errors import StoreError
 from lanpost.store.files import store_error
@@ -25,7 +25,7 @@ from lanpost.store.program_file import FILE_NAME
 RECORD = "installation.json"
 COMPILED = 2.2  # how many times its own size a module takes, compiled form included
 BLOCK = 4096  # octets; the least that a file takes
-_NOT_FOR_LIB = (WHEELS, "__main__.py", MANIFEST)
+_NOT_FOR_LIB = (WHEELS, BUNDLE, "__main__.py", MANIFEST)
 
 
 @dataclass(frozen=True, slots=True)
