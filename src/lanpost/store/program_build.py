@@ -19,6 +19,7 @@ from pathlib import Path, PurePosixPath
 from lanpost.content.archive import BUNDLE, MANIFEST, WHEELS, Wheel
 from lanpost.content.launcher import launcher
 from lanpost.errors import StoreError
+from lanpost.store.archive_file import publisher_signature, publisher_signature_of
 from lanpost.store.files import store_error
 from lanpost.store.program_file import FILE_NAME
 
@@ -68,6 +69,9 @@ def build(
     """
     with _reading(archive):
         _copy(archive, folder / FILE_NAME)
+        (folder / FILE_NAME).chmod(0o755)  # it can be started from there, too
+        if publisher_signature(archive):
+            _copy(publisher_signature_of(archive), publisher_signature_of(folder / FILE_NAME))
         library = folder / "lib"
         library.mkdir()
         with zipfile.ZipFile(folder / FILE_NAME) as content:
@@ -140,7 +144,6 @@ def _place(name: str) -> PurePosixPath | None:
 def _copy(source: Path, target: Path) -> None:
     with source.open("rb") as content, target.open("wb") as copy:
         shutil.copyfileobj(content, copy, 2**20)
-    target.chmod(0o755)  # it can be started from there, too
 
 
 def _compile(library: Path, home: str) -> None:
