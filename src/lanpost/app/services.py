@@ -21,7 +21,7 @@ from lanpost.store.files import replace_file, sync_folder
 from lanpost.store.installation import Installation, point
 
 PROGRAM = "/opt/lanpost/current/bin/lanpost"  # what services start
-RESTART_SECONDS = 150.0  # systemd's own bound for stopping and for starting is below this
+RESTART_SECONDS = 400.0  # systemd's own bound for stopping and for starting is below this
 LOG_LINES = 10  # of a service that does not come up
 _UNITS = "/etc/systemd/system"
 _WANTED = f"{_UNITS}/multi-user.target.wants"
@@ -37,6 +37,9 @@ class Services(Protocol):
 
     def roles(self) -> list[Role]:
         """Those that have a service here."""
+
+    def start_command(self, role: Role) -> str:
+        """What a person types to start it."""
 
     def put(self, roles: Sequence[Role], version: Path) -> None:
         """Write the services of these roles as a version has them, to be started when the machine starts."""
@@ -88,6 +91,9 @@ class Systemd:
     def roles(self) -> list[Role]:
         return [role for role in Role if self._unit(role).exists()]
 
+    def start_command(self, role: Role) -> str:
+        return f"systemctl start {script_name(role)}"
+
     def put(self, roles: Sequence[Role], version: Path) -> None:
         self._unit(Role.SERVE).parent.mkdir(parents=True, exist_ok=True)
         for role in roles:
@@ -107,8 +113,7 @@ class Systemd:
         done = _run("systemctl", "restart", name)
         if done.returncode == 0 and _run("systemctl", "is-active", "--quiet", name).returncode == 0:
             return
-        log = _run("journalctl", "--unit", name, "--lines", str(LOG_LINES), "--output", "cat", "--no-pager").stdout
-        raise ServiceFailed(f"{name} does not come up", log.strip())
+        raise ServiceFailed(f"{name} does not come up", self._last_words(name))
 
     def remove(self, roles: Sequence[Role]) -> None:
         for role in roles:
@@ -119,6 +124,16 @@ class Systemd:
         if self._installation.is_live:
             self._systemctl("daemon-reload")
             _run("systemctl", "reset-failed", *map(unit_name, roles))
+
+    def _last_words(self, name: str) -> str:
+        """Of this start alone, if it has said anything; else what systemd says of it."""
+        start = _run("systemctl", "show", "--property", "InvocationID", "--value", name).stdout.strip()
+        of_start = [f"_SYSTEMD_INVOCATION_ID={start}"] if start else []
+        for whose in (of_start, ["--unit", name]):
+            shown = _run("journalctl", *whose, "--lines", str(LOG_LINES), "--output", "cat", "--no-pager")
+            if whose and not shown.returncode and shown.stdout.strip():
+                return shown.stdout.strip()
+        return ""
 
     def _unit(self, role: Role) -> Path:
         return self._installation.place(_UNITS) / unit_name(role)
@@ -140,6 +155,9 @@ class InitScripts:
 
     def roles(self) -> list[Role]:
         return [role for role in Role if self._script(role).exists()]
+
+    def start_command(self, role: Role) -> str:
+        return f"/etc/init.d/{self._script(role).name} start"
 
     def put(self, roles: Sequence[Role], version: Path) -> None:
         for role in roles:
@@ -182,6 +200,9 @@ class NoServices:
 
     def roles(self) -> list[Role]:
         return []
+
+    def start_command(self, role: Role) -> str:
+        return f"{PROGRAM} {role}"
 
     def put(self, roles: Sequence[Role], version: Path) -> None:
         pass

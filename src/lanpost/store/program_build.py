@@ -26,7 +26,7 @@ from lanpost.store.program_file import FILE_NAME
 RECORD = "installation.json"
 COMPILED = 2.2  # how many times its own size a module takes, compiled form included
 BLOCK = 4096  # octets; the least that a file takes
-_NOT_FOR_LIB = (BUNDLE, WHEELS, "__main__.py", MANIFEST)
+_NOT_FOR_LIB = (WHEELS, BUNDLE, "__main__.py", MANIFEST)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +65,13 @@ def build(
 ) -> None:
     """Fill an empty folder: lanpost.pyz, lib/, bin/lanpost, and a record of what it was made for.
 
-    A publisher's signature beside the archive goes along. `home`: the folder's path once it is in place.
+    `home`: the path that the folder will have once it is in place.
     """
     with _reading(archive):
         _copy(archive, folder / FILE_NAME)
-        if signature := publisher_signature(archive):
-            _write(publisher_signature_of(folder / FILE_NAME), signature, 0o644)
+        (folder / FILE_NAME).chmod(0o755)  # it can be started from there, too
+        if publisher_signature(archive):
+            _copy(publisher_signature_of(archive), publisher_signature_of(folder / FILE_NAME))
         library = folder / "lib"
         library.mkdir()
         with zipfile.ZipFile(folder / FILE_NAME) as content:
@@ -143,7 +144,6 @@ def _place(name: str) -> PurePosixPath | None:
 def _copy(source: Path, target: Path) -> None:
     with source.open("rb") as content, target.open("wb") as copy:
         shutil.copyfileobj(content, copy, 2**20)
-    target.chmod(0o755)  # it can be started from there, too
 
 
 def _compile(library: Path, home: str) -> None:
