@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -89,7 +90,7 @@ def _plan(installation: Installation, archive: Path, wish: Wish) -> _Plan:
         found += port_problems(settings, asked)
     if found:
         raise InstallationError("; ".join(found))
-    return _Plan(archive, manifest, wheels, interpreter(), settings, services, asked, domain)
+    return _Plan(archive, manifest, wheels, interpreter(installation), settings, services, asked, domain)
 
 
 def _wheels(manifest: Archive, roles: Sequence[Role]) -> tuple[Wheel, ...]:
@@ -122,7 +123,7 @@ def _install(installation: Installation, plan: _Plan, wish: Wish, say: Say) -> l
         build(plan.archive, plan.wheels, version, made, plan.interpreter, f"/opt/lanpost/{version}")
         write_service_files(made)
         say("tried: does it start here")
-        write_texts(made, partial(_said_by, made, plan.interpreter))
+        write_texts(made, partial(_said_by, made))
         sync_all(made)
         say(f"user {USER}, configuration and data folder")
         _make_folders(installation, plan)
@@ -161,9 +162,9 @@ def _install(installation: Installation, plan: _Plan, wish: Wish, say: Say) -> l
     return left
 
 
-def _said_by(folder: Path, interpreter: Interpreter, *words: str) -> str:
+def _said_by(folder: Path, *words: str) -> str:
     """What a command of the new version prints. InstallationError where it does not run here."""
-    command = [interpreter.path, "-I", str(folder / "bin/lanpost"), *words]
+    command = [sys.executable, "-I", str(folder / "bin/lanpost"), *words]
     done = subprocess.run(command, capture_output=True, text=True, timeout=COMMAND_SECONDS, check=False, cwd="/")
     if done.returncode:
         raise InstallationError(

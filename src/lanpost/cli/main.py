@@ -13,6 +13,7 @@ from lanpost.errors import LanpostError
 
 COMMANDS = {
     "agent": Place("lanpost.cli.agent:agent", "Keep this terminal registered with its server."),
+    "bundle": Place("lanpost.cli.bundle:bundle", "Write the program, signed, with documents, to a stick."),
     "ca": Place("lanpost.cli.ca:ca", "The server's own certificate authority."),
     "chart": Place("lanpost.cli.chart:chart", "The chart: which mail address is at which endpoint."),
     "check": Place("lanpost.cli.check:check", "Read the configuration and say what is wrong with it."),

@@ -10,10 +10,11 @@ import pytest
 from click.testing import CliRunner
 
 from lanpost.cli import fax, main
+from lanpost.cli.lazy_group import Place
 
 
 @pytest.mark.parametrize("places", [main.COMMANDS, fax.COMMANDS])
-def test_every_command_is_found_at_its_place(places: dict[str, main.Place]) -> None:
+def test_every_command_is_found_at_its_place(places: dict[str, Place]) -> None:
     for name, place in places.items():
         assert isinstance(place.load(), click.Command)
         assert place.load().name == name
