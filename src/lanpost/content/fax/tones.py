@@ -22,8 +22,12 @@ Truths = NDArray[np.bool_]
 Numbers = NDArray[np.uint64]
 
 
-def black_and_white(greys: Octets) -> Octets:
-    """Rows of packed dots, 1 is black; of rows of greys, whose number is a multiple of BLOCK."""
+def black_and_white(greys: bytes | memoryview, width: int) -> bytes:
+    """Rows of packed dots, 1 is black; of rows of `width` greys, a multiple of BLOCK."""
+    return _black_and_white(np.frombuffer(greys, np.uint8).reshape(-1, width)).tobytes()
+
+
+def _black_and_white(greys: Octets) -> Octets:
     height, width = greys.shape
     page: Octets = np.empty((height, width // 8), np.uint8)
     tones: list[Numbers] = []
