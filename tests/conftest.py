@@ -9,14 +9,15 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests.built_file import built, shared_folder
 from tests.program import Program
 
 # A busy machine is no fault of the code: nothing here is tested by its time.
 settings.register_profile("lanpost", deadline=None)
 settings.load_profile("lanpost")
 
-FOREIGN = ("peer", "lab")  # marks of tests that need more than Python
-FOLDERS = [Path(__file__).parent / "peers", Path(__file__).parent / "lab"]
+FOREIGN = ("peer", "lab", "machine")  # marks of tests that need more than Python
+FOLDERS = [Path(__file__).parent / name for name in ("peers", "lab", "machines")]
 
 
 def in_ci() -> bool:
@@ -66,3 +67,9 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
     """A running `lanpost serve` for all who only use it."""
     with Program(tmp_path_factory.mktemp("program")) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def pyz(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """lanpost.pyz of this checkout, built once for all workers of a run."""
+    return built(shared_folder(tmp_path_factory) / "lanpost-dist")

@@ -18,6 +18,7 @@ from lanpost.errors import ConfigurationError, InvalidValue, RegistrarUnreachabl
 from lanpost.model.discovery import Found, FoundBy
 from lanpost.model.token import EnrolmentToken
 from lanpost.net.registration_client import RegistrationClient
+from lanpost.store import formats
 from lanpost.store.files import replace_file, store_error
 
 FILE = "enrolment.json"
@@ -57,7 +58,8 @@ class Claim:
 
 
 def agent_folder(data: Path) -> Path:
-    """The agent's own folder, made if need be. Raises StoreError."""
+    """The agent's own folder, made if need be. Raises StoreError, also where it is of another version's format."""
+    formats.require(data)
     folder = data / "agent"
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -46,8 +46,8 @@ class Listen:
 def setting(reader: Reader, *default: Any) -> Any:
     """A dataclass field with its reader; the default is written as the file would have it."""
     several = reader in _LIST_READERS
-    value = reader(list(default) if several else default[0])
-    return field(default=value, metadata={"read": reader})
+    written = list(default) if several else default[0]
+    return field(default=reader(written), metadata={"read": reader, "written": written})
 
 
 def text(value: Any) -> str:

@@ -1,0 +1,69 @@
+"""`lanpost rollback`: the version that was in force before, in force again. Standard library only.
+
+Raises InstallationError and ServiceFailed; StoreError where the disk fails.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+from lanpost.app.install_checks import root_problem, settings_of
+from lanpost.app.services import services_of
+from lanpost.app.switching import Say, back_to, prove, switch
+from lanpost.errors import InstallationError
+from lanpost.store.files import store_error
+from lanpost.store.installation import Installation, only_one
+from lanpost.store.program_build import made_for
+
+
+def roll_back(installation: Installation, say: Say, *, start: bool = True) -> list[str]:
+    """Go back to `previous`, which then is what was in force. The answer: what is left to do by hand."""
+    if installation.is_live and (problem := root_problem()):
+        raise InstallationError(problem)
+    os.umask(0o022)
+    try:
+        with only_one(installation):
+            return _roll_back(installation, say, start=start)
+    except OSError as error:
+        raise store_error(error, str(error.filename or installation.programs)) from None
+
+
+def _roll_back(installation: Installation, say: Say, *, start: bool) -> list[str]:
+    now, before = installation.current(), installation.previous()
+    if now is None:
+        raise InstallationError(
+            f"nothing is installed in {installation.programs}: there is nothing to go back from"
+        )
+    if before is None or before == now:
+        raise InstallationError(f"{now} is the only version here: install another one from its lanpost.pyz")
+    settings = settings_of(installation)
+    _check_runs(installation.folder(before), before)
+    services = services_of(installation)
+    installation.set_unproven(None)  # what is in force now is what to come back to, whatever was before it
+    switch(installation, services, before, services.roles(), say)
+
+    def go_back() -> str | None:
+        back_to(installation, services, now)
+        installation.set_previous(before)
+        return now
+
+    left = []
+    if installation.is_live and start:
+        left = prove(installation, services, services.roles(), settings, say, go_back)
+    else:
+        installation.set_unproven(None)
+    return left
+
+
+def _check_runs(folder: Path, version: str) -> None:
+    """The older version was made for a Python that may have gone since."""
+    interpreter = made_for(folder)
+    command = [interpreter.path, "-I", str(folder / "bin/lanpost"), "version"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd="/")
+    except OSError as error:
+        raise InstallationError(f"{version} cannot be started: {interpreter.path}: {error.strerror}") from None
+    if done.returncode:
+        raise InstallationError(f"{version} does not start here any more: {done.stderr.strip()}")
