@@ -24,6 +24,9 @@ from lanpost.content.fax.tones import black_and_white
 from lanpost.errors import InvalidFax
 
 MAX_PAGES = 2000
+TOGETHER = (
+    25  # pages drawn before the PDF is opened anew: pdfium keeps what it has read, a whole scan for each page
+)
 MAX_PIXELS = 120_000_000  # of one picture
 MARGIN = 80  # dots around a picture that is no page itself; 10 mm
 POINTS = 72  # an inch
@@ -36,21 +39,25 @@ Source = bytes | Path
 def pages_of_pdf(source: Source, fine: bool) -> Iterator[FaxPage]:
     """Each page by its real size, shrunk where it is larger than the paper, turned where it is wider than high."""
     y_dpi = FINE if fine else STANDARD
-    with closing(_opened(source)) as document:
-        yield from ahead(partial(_fax_page, y_dpi=y_dpi), _drawn(document, y_dpi))
+    return ahead(partial(_fax_page, y_dpi=y_dpi), _drawn(source, y_dpi))
 
 
-def _drawn(document: pypdfium2.PdfDocument, y_dpi: int) -> Iterator[Octets]:
+def _drawn(source: Source, y_dpi: int) -> Iterator[Octets]:
     """The greys of each page; they are gone when the one after the next is asked for."""
     bitmaps = [pypdfium2.PdfBitmap.new_native(WIDTH, HEIGHTS[y_dpi], pdfium.FPDFBitmap_Gray) for _ in range(2)]
-    for number in range(len(document)):
-        bitmap = bitmaps[number % 2]
-        try:
-            with closing(document[number]) as page:
-                _draw(page, bitmap, y_dpi)
-        except pypdfium2.PdfiumError as error:
-            raise InvalidFax(f"page {number + 1} of the PDF cannot be drawn: {error}") from None
-        yield np.frombuffer(bitmap.buffer, np.uint8).reshape(HEIGHTS[y_dpi], bitmap.stride)[:, :WIDTH]
+    begin, total = 0, 1
+    while begin < total:
+        with closing(_opened(source)) as document:
+            total = len(document)
+            for number in range(begin, min(begin + TOGETHER, total)):
+                bitmap = bitmaps[number % 2]
+                try:
+                    with closing(document[number]) as page:
+                        _draw(page, bitmap, y_dpi)
+                except pypdfium2.PdfiumError as error:
+                    raise InvalidFax(f"page {number + 1} of the PDF cannot be drawn: {error}") from None
+                yield np.frombuffer(bitmap.buffer, np.uint8).reshape(HEIGHTS[y_dpi], bitmap.stride)[:, :WIDTH]
+        begin += TOGETHER
 
 
 def _fax_page(greys: Octets, y_dpi: int) -> FaxPage:
