@@ -17,6 +17,7 @@ COMMANDS = {
     "chart": "lanpost.cli.chart:chart",
     "check": "lanpost.cli.check:check",
     "completion": "lanpost.cli.completion:completion",
+    "debian": "lanpost.cli.debian:debian",
     "dhcp-hook": "lanpost.cli.dhcp_hook:dhcp_hook",
     "directory": "lanpost.cli.directory:directory",
     "demo": "lanpost.cli.demo:demo",
