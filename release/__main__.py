@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import subprocess
 from pathlib import Path
 
+from lanpost.content.sshsig import NAMESPACE
+from lanpost.store.archive_file import publisher_signature_of
 from release.archive_file import build
 from release.wheels import wheels
 
@@ -17,6 +20,9 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=ROOT / "dist" / "lanpost.pyz", metavar="FILE")
     parser.add_argument("--version", default="", help="what the file calls itself; for trials of an upgrade")
     parser.add_argument("--cache", type=Path, default=ROOT / ".make" / "wheels", metavar="DIR")
+    parser.add_argument(
+        "--sign", default="", metavar="KEY", help="your SSH key: writes FILE.publisher.sig beside it (ssh-keygen)"
+    )
     options = parser.parse_args()
     content = build(ROOT, wheels(ROOT / "requirements" / "dist.txt", options.cache), options.version)
     output: Path = options.output
@@ -27,7 +33,20 @@ def main() -> None:
     fresh.replace(output)
     digest = hashlib.sha256(content).hexdigest()
     output.with_name(f"{output.name}.sha256").write_text(f"{digest}  {output.name}\n", "ascii")
+    if options.sign:
+        _sign(output, options.sign)
     print(f"{output}: {len(content):,} octets, SHA-256 {digest}")
+
+
+def _sign(file: Path, key: str) -> None:
+    with file.open("rb") as content:
+        made = subprocess.run(
+            ["ssh-keygen", "-q", "-Y", "sign", "-n", NAMESPACE, "-f", key],
+            stdin=content,
+            stdout=subprocess.PIPE,
+            check=True,
+        )
+    publisher_signature_of(file).write_bytes(made.stdout)
 
 
 if __name__ == "__main__":

@@ -39,6 +39,20 @@ SETTINGS: dict[str, Any] = {
     "delivery": {"first_retry": "200ms", "last_retry": "1s", "cut_through_timeout": "2s"},
     "log": {"format": "json"},
 }
+TOGETHER = """
+import contextlib, io, json, sys
+from lanpost.cli.main import main
+printed = []
+for words in json.load(sys.stdin):
+    printed.append(io.StringIO())
+    with contextlib.redirect_stdout(printed[-1]):
+        try:
+            main(words)
+        except SystemExit as stop:
+            if stop.code:
+                sys.exit(f"{words}: status {stop.code}")
+print(json.dumps([each.getvalue() for each in printed]))
+"""
 SERVICES = ("smtp", "submission", "pop3", "http")
 
 
@@ -158,6 +172,22 @@ class Program:
     def lanpost_json(self, *words: str) -> Any:
         """A command with `--json`, read."""
         return json.loads(self.lanpost(*words, "--json"))
+
+    def lanpost_together(self, *commands: Sequence[str]) -> list[str]:
+        """Commands one after the other in one process, which is started once. What each printed."""
+        given = json.dumps([[*words, "--config", str(self.file)] for words in commands])
+        done = subprocess.run(
+            [sys.executable, "-c", TOGETHER],
+            input=given,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+            env=self._environment,
+        )
+        assert done.returncode == 0, f"{commands}: {done.stderr}"
+        printed: list[str] = json.loads(done.stdout)
+        return printed
 
     def new_name(self, kind: str = "fax") -> str:
         """A terminal's or person's name that nobody else in this session has."""

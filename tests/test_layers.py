@@ -17,6 +17,7 @@ LIBRARIES_BY_PACKAGE = {  # the only packages that may import these
     "click": {"cli"},
     "defusedxml": {"content"},
     "PIL": {"content"},
+    "numpy": {"content"},
     "pikepdf": {"content"},
     "pypdfium2": {"content"},
     "h11": {"net"},

@@ -22,6 +22,7 @@ LanpostError
     StoreBusy                    somebody else holds it
   ServerNotRunning               nobody answers at the server's control socket
   ChartUnavailable               the inquiry got no answer: never read as "no such address"
+    CertificateUnknown           nobody vouches for the server's certificate, or it is not the one pinned
   RegistrationRefused            knows its HTTP status
   RegistrarUnreachable           a terminal got no usable answer; knows whether for want of an address or route
   RegistrarUntrusted             whoever answered is not the registrar that the terminal's token pins
@@ -189,6 +190,10 @@ class ServerNotRunning(LanpostError):
 
 class ChartUnavailable(LanpostError):
     """The chart did not answer the inquiry. To SMTP: 451 4.4.3, or the spool."""
+
+
+class CertificateUnknown(ChartUnavailable):
+    """Nobody vouches for the certificate of an HTTPS server, or it is another than the one pinned."""
 
 
 class RegistrationRefused(LanpostError):

@@ -21,6 +21,7 @@ import pytest
 from tests.lab.network import INTERFACE, NETWORK, SERVER, SOURCES, Lab, Node, Program, run
 
 from lanpost.content.archive import MANIFEST, write_manifest
+from lanpost.wire.push import BOOTSTRAP
 
 NEEDED = ("sshd", "ssh", "ssh-keygen", "sudo", "fish", "tcsh", "dash", "busybox", "openssl")
 SUDO_PASSWORD = "correct horse"
@@ -150,7 +151,7 @@ class SshLab:
     def stages(self) -> list[int]:
         """Process ids of the first stages that run on the server now."""
         pids = map(int, run("ip", "netns", "pids", self.server.namespace).split())
-        return [pid for pid in pids if _words_of(pid)[:2] == ["python3", "-I"]]
+        return [pid for pid in pids if BOOTSTRAP in _words_of(pid)]
 
     def _run(self, command: Sequence[str], status: int, given: str) -> str:
         program = self.pusher.start("push", *command, stdin=True)

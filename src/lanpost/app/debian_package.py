@@ -35,7 +35,7 @@ def unpack(installation: Installation, archive: Path) -> None:
     wheels = manifest.wheels_for(this_machine())
     if found := list(place_problems(installation, room_for(archive, wheels))):
         raise InstallationError("; ".join(found))
-    version, python = manifest.version, interpreter()
+    version, python = manifest.version, interpreter(installation)
     home = f"{installation.home}/{version}"
     try:
         with only_one(installation):
@@ -43,7 +43,7 @@ def unpack(installation: Installation, archive: Path) -> None:
             made = installation.begin(version)
             try:
                 build(archive, wheels, version, made, python, home, again=AGAIN, linked=True)
-                said_by(made, python, "version")
+                said_by(made, "version")
                 sync_all(made)
                 check_configuration(installation, made, python)
             except BaseException:

@@ -29,7 +29,7 @@ def default_file(domain: str) -> str:
     for item in fields(Settings):
         table = getattr(defaults, item.name)
         if is_dataclass(table):
-            lines.append(f"\n# [{item.name}]")
+            lines.append(f"\n[{item.name}]")
             lines += [f"# {inner.name} = {_toml(inner.metadata['written'])}" for inner in fields(table)]
     return "\n".join(lines) + "\n"
 

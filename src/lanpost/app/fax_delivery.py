@@ -9,9 +9,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+from lanpost.app.fax_trust import trust_of
 from lanpost.app.inquiry import look_up
 from lanpost.app.settings import Settings
-from lanpost.errors import ConfigurationError, DeliveryError
+from lanpost.errors import DeliveryError
 from lanpost.model.address import MailAddress
 from lanpost.model.delivery import Outcome, Verdict, Way
 from lanpost.model.endpoint import Endpoint
@@ -58,13 +59,9 @@ def account_of(settings: Settings, server: Endpoint, user: str, password: str) -
 
     Raises ConfigurationError for a file of authorities that cannot be read.
     """
-    file = settings.data / settings.fax.ca_file if settings.fax.ca_file else None
-    try:
-        trust = ssl.create_default_context(cafile=file)
-    except OSError as error:  # ssl.SSLError is such
-        raise ConfigurationError(f'fax.ca_file = "{file}": no certificates can be read: {error}') from None
-    in_clear = file is None and is_within(server.host, settings.authentication.networks_without_tls)
-    return Account(Login(user, password, needs_tls=not in_clear), trust)
+    trust = trust_of(settings)
+    in_clear = trust is None and is_within(server.host, settings.authentication.networks_without_tls)
+    return Account(Login(user, password, needs_tls=not in_clear), trust or ssl.create_default_context())
 
 
 async def deliver(

@@ -6,7 +6,7 @@ from importlib.util import find_spec
 
 from lanpost.errors import ConfigurationError
 
-LIBRARIES = ("PIL", "pikepdf", "pypdfium2")
+LIBRARIES = ("PIL", "numpy", "pikepdf", "pypdfium2")
 
 
 def require_fax_extra() -> None:

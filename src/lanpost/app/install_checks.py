@@ -19,19 +19,25 @@ from lanpost.store.program_file import FILE_NAME
 
 DIRECTORY_PORT = Listen("0.0.0.0", 389)  # noqa: S104 - where `ldap.listen` names nothing (app/directory.py)
 SYSTEMD_PID = 1  # keeps the sockets of a service that starts anew
+_SYSTEM_PYTHON = "/usr/bin/python3"
 _NOT_FOR_OTHERS = ("/root", "/home", "/tmp", "/run/user")  # noqa: S108
 
 
-def interpreter() -> Interpreter:
+def interpreter(installation: Installation) -> Interpreter:
     """The Python that the service shall run on: this one; not that of a virtual environment, which may go.
 
-    Raises InstallationError where the service's user could not start it.
+    In an image it is the image's own, which must be of this one's version. Raises InstallationError where the
+    service's user could not start it.
     """
+    if not installation.is_live and installation.place(_SYSTEM_PYTHON).exists():
+        return Interpreter(_SYSTEM_PYTHON, sys.version_info[:2])
     path = getattr(sys, "_base_executable", sys.executable) or sys.executable
     real = os.path.realpath(path)
     if sys.prefix != sys.base_prefix:
         path = real
-    if hidden := next((folder for folder in _NOT_FOR_OTHERS if _is_below(real, folder)), ""):
+    if installation.is_live and (
+        hidden := next((folder for folder in _NOT_FOR_OTHERS if _is_below(real, folder)), "")
+    ):
         raise InstallationError(
             f"this Python is {real}, and below {hidden} the service's user cannot rely on it: run the file with "
             "the system's own, as in: sudo /usr/bin/python3 lanpost.pyz install"

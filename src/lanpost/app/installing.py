@@ -90,7 +90,7 @@ def _plan(installation: Installation, archive: Path, wish: Wish) -> _Plan:
         found += port_problems(settings, asked)
     if found:
         raise InstallationError("; ".join(found))
-    return _Plan(archive, manifest, wheels, interpreter(), settings, services, asked, domain)
+    return _Plan(archive, manifest, wheels, interpreter(installation), settings, services, asked, domain)
 
 
 def _wheels(manifest: Archive, roles: Sequence[Role]) -> tuple[Wheel, ...]:
@@ -123,7 +123,7 @@ def _install(installation: Installation, plan: _Plan, wish: Wish, say: Say) -> l
         build(plan.archive, plan.wheels, version, made, plan.interpreter, f"/opt/lanpost/{version}")
         write_service_files(made)
         say("tried: does it start here")
-        write_texts(made, partial(said_by, made, plan.interpreter))
+        write_texts(made, partial(said_by, made))
         sync_all(made)
         say(f"user {USER}, configuration and data folder")
         _make_folders(installation, plan)

@@ -24,6 +24,7 @@ from lanpost.wire.push import Answer, Got, Installed, Installing, Line, Machine,
 
 CHUNK = 1 << 18  # octets read from the file at a time
 COMPILED = 2  # what Python code takes beside its source, of its octets, source included
+_OURS = "lanpost: "  # begins the line in which a command of ours says what is wrong
 COMMAND = "/usr/local/bin/lanpost"  # where an installation has it
 
 
@@ -106,7 +107,8 @@ async def ask_for_chart(host: str, way: Way) -> ChartOffer:
         raise PushFailed(f"there is no lanpost yet: lanpost push {host} --role directory")
     if answer.status:
         hint = "" if machine.uid == 0 else " (we log in there as no root: --user root, or --sudo)"
-        raise PushFailed((answer.errors.strip().splitlines() or ["it does not say where its chart is"])[-1] + hint)
+        last = (answer.errors.strip().splitlines() or ["it does not say where its chart is"])[-1]
+        raise PushFailed(last.removeprefix(_OURS) + hint)
     try:
         return read_offer(answer.output)
     except InvalidValue as error:
@@ -135,13 +137,15 @@ async def _carry_out(
         sender.cancel()
         await asyncio.gather(sender, return_exceptions=True)
     watcher.sent(total, total)
-    last = ""
+    lines = []
     while isinstance(said := await connection.either(Line, Installed), Line):
-        last = said.text or last
+        lines.append(said.text)
         watcher.said(said.text)
     if said.status:
         stays = f"lanpost {said.current} is in force" if said.current else "nothing is installed"
-        raise PushFailed(f"{last.removeprefix('lanpost: ') or 'its installation failed'} ({stays} there)")
+        ours = [line.removeprefix(_OURS) for line in lines if line.startswith(_OURS)]  # others may stand behind it
+        why = (ours or [line for line in lines if line] or ["its installation failed"])[-1]
+        raise PushFailed(f"{why} ({stays} there)")
 
 
 async def _send(connection: SshConnection, file: Path, offset: int, octets: int) -> None:

@@ -15,6 +15,7 @@ from lanpost.app.certificates import Certificates, open_authority, utc_now
 from lanpost.app.charts import open_chart
 from lanpost.app.directory_enrolment import DirectoryAccess, let_log_in, lock_out
 from lanpost.app.handover_watch import log_dropped
+from lanpost.app.program_offer import ProgramOffer
 from lanpost.app.refresher import Refresher
 from lanpost.app.settings import Settings
 from lanpost.app.token_urls import registrar_urls
@@ -23,6 +24,7 @@ from lanpost.model.address import MailAddress
 from lanpost.model.token import EnrolmentToken
 from lanpost.net.api import Api
 from lanpost.net.http_server import HttpServer
+from lanpost.net.program_download import ProgramDownload
 from lanpost.service.credentials import sha256_of
 from lanpost.service.metrics import Metrics
 from lanpost.service.ports import Accounts, Chart, Clock, Mailboxes
@@ -71,6 +73,7 @@ class RegistrationService:
             unwell=unwell,
             refresh_key=self.refresher.public_key,
             learn_refresh=self.refresher.learn,
+            routes=ProgramDownload(ProgramOffer(settings.data).offer).routes(),
         )
         self._server = HttpServer(settings.http.listen, api.application(), certificates.context, sockets=sockets)
         metrics.gauge("lanpost_http_connections", "Connections to the HTTP server.", lambda: self._server.count)

@@ -10,7 +10,6 @@ from lanpost.app.queue_access import server_status
 from lanpost.app.settings import Settings
 from lanpost.content.chart_offer import ChartOffer, usable
 from lanpost.errors import ConfigurationError
-from lanpost.model.endpoint import Endpoint
 from lanpost.net.own_addresses import own_addresses
 
 
@@ -22,11 +21,11 @@ def offer(settings: Settings) -> ChartOffer:
     listeners = server_status(settings.data).get("listeners", {})
     places: dict[tuple[str, int], None] = {}
     for text in listeners.get("ldap", ()):
-        where = Endpoint.parse(text)
-        is_everywhere = ipaddress.ip_address(where.host).is_unspecified
-        for host in usable(own_addresses() if is_everywhere else [where.host]):
-            if (":" in host) == where.is_ipv6:
-                places[host, where.port] = None
+        host, _, port = text.rpartition(":")
+        address = ipaddress.ip_address(host.strip("[]").partition("%")[0])
+        for own in usable(own_addresses() if address.is_unspecified else [str(address)]):
+            if ipaddress.ip_address(own).version == address.version:
+                places[own, int(port)] = None
     if not places:
         raise ConfigurationError(
             "no chart is served here that another machine could ask: run `lanpost directory`, or set ldap.listen "

@@ -128,8 +128,8 @@ class Server:
             await self._listen(stack)
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, self._stop.set)
-            if not self._worker:
-                loop.add_signal_handler(signal.SIGUSR2, self._start_again)
+            # What is sent to all processes is for the first alone.
+            loop.add_signal_handler(signal.SIGUSR2, (lambda: None) if self._worker else self._start_again)
             loop.add_signal_handler(signal.SIGHUP, self._reload)
             stack.push_async_callback(self._workers.stop)
             await self._workers.start()

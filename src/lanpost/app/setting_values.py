@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lanpost.content.fax.address import normal
 from lanpost.errors import InvalidValue
 from lanpost.model.address import MailAddress
 from lanpost.model.directory_url import DirectoryUrl
@@ -27,6 +28,7 @@ _LIST_READERS: set[Reader] = set()  # those that read a list
 
 _OCTETS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 _PLAIN_FILE = re.compile(r"(?:/[A-Za-z0-9_][A-Za-z0-9._-]*)+\Z", re.ASCII)
+_SHA256 = re.compile(r"[0-9a-f]{64}\Z")
 _SIZE = re.compile(r"(\d+)\s*(KiB|MiB|GiB|KB|MB|GB|B|)\Z")
 
 
@@ -199,6 +201,21 @@ def _endpoint_text(value: Any, default_port: int) -> str:
         return str(Endpoint.parse(value, default_port))
     except InvalidValue as error:
         raise ValueError(str(error)) from None
+
+
+def fax_number(value: Any) -> str:
+    found = normal(text(value)) if text(value) else ""
+    if found is None:
+        raise ValueError('write a fax number, as "+81312345678"')
+    return found
+
+
+def fingerprint(value: Any) -> str:
+    """SHA-256 of a certificate, in lower-case hex; with or without colons."""
+    found = text(value).replace(":", "").lower()
+    if found and not _SHA256.match(found):
+        raise ValueError("write the SHA-256 of the certificate, 64 hexadecimal digits")
+    return found
 
 
 def printer_url(value: Any) -> str:

@@ -176,6 +176,7 @@ class Fax:
     """The fax machine, `lanpost fax`; and where fax numbers lead."""
 
     folder: str = setting(read.text, "faxes")  # each fax becomes a folder in it
+    number: str = setting(read.fax_number, "")  # that this machine answers to besides its address
     pages: int = setting(read.count, 500)  # of one mail; with more it is refused
     decode_timeout: float = setting(read.duration, "2m")  # to look at one mail's pages
     decode_memory: int = setting(read.size, "1GiB")
@@ -183,6 +184,7 @@ class Fax:
     command: tuple[str, ...] = setting(read.texts)  # run with the fax's folder as last argument
     command_timeout: float = setting(read.duration, "5m")
     printer: str = setting(read.printer_url, "")
+    printer_pin: str = setting(read.fingerprint, "")  # by which it is known, where it speaks TLS
     mdn: str = setting(read.one_of("never", "when-asked"), "never")
     via: str = setting(
         read.endpoint_as_given, ""

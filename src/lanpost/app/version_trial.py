@@ -6,6 +6,7 @@ Standard library only. Raises InstallationError and ConfigurationError.
 from __future__ import annotations
 
 import subprocess
+import sys
 from pathlib import Path
 
 from lanpost.app.service_user import USER
@@ -16,9 +17,9 @@ from lanpost.store.program_build import Interpreter
 COMMAND_SECONDS = 60.0  # what a command of the new version may take
 
 
-def said_by(folder: Path, interpreter: Interpreter, *words: str) -> str:
+def said_by(folder: Path, *words: str) -> str:
     """What a command of the new version prints. InstallationError where it does not run here."""
-    command = [interpreter.path, "-I", str(folder / "bin/lanpost"), *words]
+    command = [sys.executable, "-I", str(folder / "bin/lanpost"), *words]
     done = subprocess.run(command, capture_output=True, text=True, timeout=COMMAND_SECONDS, check=False, cwd="/")
     if done.returncode:
         raise InstallationError(

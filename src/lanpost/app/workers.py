@@ -46,8 +46,8 @@ class Workers:
         gone: Callable[[int], object] = lambda _: None,
         back: Callable[[int], object] = lambda _: None,
     ) -> None:
-        """`sockets`: those that a process listens at. `gone` is told of one that has ended by itself, `back` of one
-        that serves, at each of its reports.
+        """`sockets`: those that a process listens at. `gone` is told of one that does not serve, yet or any
+        more; `back` of one that does, at each of its reports.
         """
         # The very program that runs here, also where another version has been put in its place meanwhile.
         self._command = [*own_command(), "serve", *(["--config", str(file)] if file else [])]
@@ -65,9 +65,12 @@ class Workers:
     async def start(self) -> None:
         """Start all and wait until each serves. LanpostError where one cannot."""
         for number in self._numbers:
-            process = await self._spawn(number)
+            self._gone(number)
+        processes = {number: await self._spawn(number) for number in self._numbers}
+        for number, process in processes.items():
             if not await self._first_report(number, process):
                 raise LanpostError(f"worker {number} has ended at its start; its own message says why")
+            self._back(number)
 
     async def run(self) -> None:
         """Watch over them; returns when all have ended after `stop`."""

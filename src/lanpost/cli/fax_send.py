@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING, Any, Self
 
 import click
 
-from lanpost.app import logs
 from lanpost.app.fax_extra import require_fax_extra
 from lanpost.app.secret_files import read_secret
 from lanpost.app.setting_values import duration
-from lanpost.app.settings import Log, Settings
+from lanpost.app.settings import Settings
 from lanpost.cli.options import print_json, with_json, with_settings
 from lanpost.errors import LanpostError
 from lanpost.model.address import MailAddress
@@ -65,7 +64,6 @@ def send(settings: Settings, files: tuple[Path, ...], to: tuple[str, ...], as_js
     if options["password_file"] and options["password_stdin"]:
         raise click.UsageError("one password: --password-file or --password-stdin")
     require_fax_extra()
-    logs.configure(Log(level="warning" if settings.log.level != "debug" else "debug", format=settings.log.format))
     from lanpost.app.fax_send import FaxRequest
 
     now = datetime.now().astimezone()

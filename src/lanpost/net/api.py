@@ -11,7 +11,7 @@ import base64
 import ipaddress
 import json
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import Any
@@ -72,8 +72,13 @@ class Api:
         unwell: Callable[[], str] = lambda: "",
         refresh_key: bytes = b"",
         learn_refresh: Callable[[bytes], Awaitable[None]] | None = None,
+        routes: Sequence[Route] = (),
     ) -> None:
-        """`learn_refresh` is given the refresh request that a registering terminal obeyed last."""
+        """`learn_refresh` is given the refresh request that a registering terminal obeyed last.
+
+        `routes`: what else is answered at this server's port, to anybody.
+        """
+        self._more_routes = routes
         self._registrar = registrar
         self._domain = domain
         self._ca_pem = ca_pem
@@ -97,6 +102,7 @@ class Api:
             Route("/v1/openapi.json", self.description, methods=["GET"]),
             Route("/healthz", self.health, methods=["GET"]),
             Route("/metrics", self.exposed_metrics, methods=["GET"]),
+            *self._more_routes,
         ]
         inner = Starlette(routes=routes, exception_handlers=HANDLERS)
         inner.router.redirect_slashes = False

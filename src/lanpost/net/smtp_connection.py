@@ -132,8 +132,8 @@ class SmtpConnection(asyncio.Protocol):
                 ssl_handshake_timeout=self._patience.connect,
             )
         except ssl.SSLCertVerificationError as error:
-            text = f"{self.endpoint} shows a certificate that nobody vouches for: {error.verify_message}"
-            raise DeliveryError(text, permanent=False, status="4.7.5") from None
+            text = f"{self.endpoint} shows a certificate that nobody vouches for ({error.verify_message})"
+            raise DeliveryError(f"{text}; name its authority", permanent=False, status="4.7.5") from None
         except OSError as error:  # ssl.SSLError and TimeoutError are such
             text = f"{self.endpoint}: no TLS: {error.strerror or error or 'no answer'}"
             raise DeliveryError(text, permanent=False, status="4.7.5") from None

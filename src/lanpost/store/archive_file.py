@@ -68,6 +68,26 @@ def sha256_of(path: Path) -> str:
         raise store_error(error, str(path)) from None
 
 
+def publisher_signature_of(file: Path) -> Path:
+    """Where the signature of whoever published the file lies, if there is one: beside it."""
+    return file.with_name(f"{file.name}.publisher.sig")
+
+
+def publisher_signature(file: Path) -> str:
+    """What lies beside the file as its signature; "" where nothing does. Raises StoreError."""
+    beside = publisher_signature_of(file)
+    try:
+        return beside.read_text("ascii")
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        raise store_error(error, str(beside)) from None
+    except UnicodeDecodeError:
+        raise StoreError(
+            f"{beside}: not a signature of ssh-keygen: remove it, or put the right one there"
+        ) from None
+
+
 def _has_glibc() -> bool:
     return "CS_GNU_LIBC_VERSION" in os.confstr_names
 
@@ -76,7 +96,9 @@ def _manifest(archive: zipfile.ZipFile, path: Path) -> Archive:
     try:
         return read_manifest(archive.read(MANIFEST))
     except KeyError:
-        raise StoreError(f"{path}: not a lanpost.pyz: there is no {MANIFEST} in it") from None
+        raise StoreError(
+            f"{path}: not a lanpost.pyz, or cut short: there is no {MANIFEST} in it; fetch or copy it anew"
+        ) from None
     except InvalidArchive as error:
         raise StoreError(f"{path}: {error}") from None
     except (zlib.error, EOFError) as error:

@@ -66,6 +66,10 @@ _PILLOWS_NAME = {
 
 def encode_mh(page: FaxPage) -> bytes:
     """As profile S has it: FillOrder 2, an EOL before each line, no RTC (RFC 3949 §3)."""
+    from lanpost.content.fax import mh  # loads numpy, which who only reads faxes needs not
+
+    if mh.can_encode(page.width):
+        return mh.encode(page.raster, page.width, page.height)
     return encode(page, Coding.MH).translate(REVERSED)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 
 from lanpost.content.fax import tiff
+from lanpost.content.fax.ahead import ahead
 from lanpost.content.fax.bits import encode_mh, encode_mmr
 from lanpost.content.fax.page import WIDTH, FaxPage
 from lanpost.errors import InvalidFax
@@ -74,14 +75,22 @@ def _write(
 ) -> Iterator[bytes]:
     if not 1 <= total <= MAX_PAGES:
         raise InvalidFax(f"a fax of {total} pages (1 to {MAX_PAGES} can be written)")
+
+    def coded(page: FaxPage) -> tuple[FaxPage, bytes]:
+        return page, encode_mmr(page) if mmr else encode_mh(page)
+
+    def fitting() -> Iterator[FaxPage]:
+        for number, page in enumerate(pages):
+            if number == total:
+                raise InvalidFax(f"the fax has more pages than the {total} that were told")
+            if wrong := fault_of(page):
+                raise InvalidFax(f"page {number + 1} is {wrong}: {consequence}")
+            yield page
+
     yield tiff.write_header()
     at, number = tiff.HEADER, 0
-    for page in pages:
-        if number == total:
-            raise InvalidFax(f"the fax has more pages than the {total} that were told")
-        if wrong := fault_of(page):
-            raise InvalidFax(f"page {number + 1} is {wrong}: {consequence}")
-        piece = _page(page, at, number, total, mmr=mmr)
+    for page, strip in ahead(coded, fitting()):
+        piece = _page(page, strip, at, number, total, mmr=mmr)
         at += len(piece)
         number += 1
         yield piece
@@ -89,9 +98,8 @@ def _write(
         raise InvalidFax(f"the fax has {number} pages, not the {total} that were told")
 
 
-def _page(page: FaxPage, at: int, number: int, total: int, *, mmr: bool) -> bytes:
+def _page(page: FaxPage, strip: bytes, at: int, number: int, total: int, *, mmr: bool) -> bytes:
     """Directory, resolutions, the one strip: in that order (§3.5), for a file whose octets before it are `at`."""
-    strip = encode_mmr(page) if mmr else encode_mh(page)
     strip += bytes(len(strip) % 2)  # directories begin at even octets
     values = {
         tiff.NEW_SUBFILE_TYPE: tiff.longs(2),  # a page of several

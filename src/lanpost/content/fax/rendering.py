@@ -8,6 +8,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from contextlib import closing
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 
@@ -15,8 +16,10 @@ import pypdfium2
 from PIL import Image, ImageOps
 from pypdfium2 import raw as pdfium
 
+from lanpost.content.fax.ahead import ahead
+from lanpost.content.fax.arrays import Octets, np
 from lanpost.content.fax.page import FINE, STANDARD, WIDTH, X_DPI, FaxPage
-from lanpost.content.fax.picture import HEIGHTS, page_of
+from lanpost.content.fax.picture import HEIGHTS
 from lanpost.content.fax.tones import black_and_white
 from lanpost.errors import InvalidFax
 
@@ -34,15 +37,24 @@ def pages_of_pdf(source: Source, fine: bool) -> Iterator[FaxPage]:
     """Each page by its real size, shrunk where it is larger than the paper, turned where it is wider than high."""
     y_dpi = FINE if fine else STANDARD
     with closing(_opened(source)) as document:
-        bitmap = pypdfium2.PdfBitmap.new_native(WIDTH, HEIGHTS[y_dpi], pdfium.FPDFBitmap_Gray)
-        image = Image.frombuffer("L", (WIDTH, HEIGHTS[y_dpi]), bitmap.buffer, "raw", "L", bitmap.stride, 1)
-        for number in range(len(document)):
-            try:
-                with closing(document[number]) as page:
-                    _draw(page, bitmap, y_dpi)
-            except pypdfium2.PdfiumError as error:
-                raise InvalidFax(f"page {number + 1} of the PDF cannot be drawn: {error}") from None
-            yield page_of(black_and_white(image), y_dpi)
+        yield from ahead(partial(_fax_page, y_dpi=y_dpi), _drawn(document, y_dpi))
+
+
+def _drawn(document: pypdfium2.PdfDocument, y_dpi: int) -> Iterator[Octets]:
+    """The greys of each page; they are gone when the one after the next is asked for."""
+    bitmaps = [pypdfium2.PdfBitmap.new_native(WIDTH, HEIGHTS[y_dpi], pdfium.FPDFBitmap_Gray) for _ in range(2)]
+    for number in range(len(document)):
+        bitmap = bitmaps[number % 2]
+        try:
+            with closing(document[number]) as page:
+                _draw(page, bitmap, y_dpi)
+        except pypdfium2.PdfiumError as error:
+            raise InvalidFax(f"page {number + 1} of the PDF cannot be drawn: {error}") from None
+        yield np.frombuffer(bitmap.buffer, np.uint8).reshape(HEIGHTS[y_dpi], bitmap.stride)[:, :WIDTH]
+
+
+def _fax_page(greys: Octets, y_dpi: int) -> FaxPage:
+    return FaxPage(WIDTH, HEIGHTS[y_dpi], X_DPI, y_dpi, black_and_white(greys).tobytes())
 
 
 def pdf_page_count(source: Source) -> int:
@@ -71,7 +83,7 @@ def _draw(page: pypdfium2.PdfPage, bitmap: pypdfium2.PdfBitmap, y_dpi: int) -> N
     x, y, wide, high = _placed(width / POINTS, height / POINTS, y_dpi)
     bitmap.fill_rect((255, 255, 255, 255), 0, 0, bitmap.width, bitmap.height)
     place = (x, y, wide, high, 1 if turned else 0)
-    flags = pdfium.FPDF_ANNOT | pdfium.FPDF_GRAYSCALE | pdfium.FPDF_PRINTING
+    flags = pdfium.FPDF_ANNOT | pdfium.FPDF_PRINTING
     pdfium.FPDF_RenderPageBitmap(bitmap.raw, page.raw, *place, flags)
     if page.formenv:
         pdfium.FPDF_FFLDraw(page.formenv.raw, bitmap.raw, page.raw, *place, flags)
@@ -107,7 +119,7 @@ def pages_of_image(source: Source, fine: bool) -> Iterator[FaxPage]:
                 page = _sheet(turned, picture.info.get("dpi"), y_dpi)
             except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
                 raise InvalidFax(f"picture {number + 1} cannot be read: {error}") from None
-            yield page_of(black_and_white(page), y_dpi)
+            yield _fax_page(np.asarray(page), y_dpi)
 
 
 def image_count(source: Source) -> int:

@@ -6,10 +6,11 @@ from io import BytesIO
 from pathlib import Path
 
 import pytest
-from PIL import Image, ImageStat
+from PIL import Image
 from tests.fax_documents import A4, LETTER, PHOTO_PAGE, lines_of_text, pdf, photograph
 
 from lanpost.content.fax import rendering
+from lanpost.content.fax.arrays import np
 from lanpost.content.fax.page import FaxPage
 from lanpost.content.fax.picture import image_of
 from lanpost.content.fax.rendering import image_count, pages_of_image, pages_of_pdf, pdf_page_count
@@ -78,18 +79,14 @@ def test_print_stays_crisp_and_a_photograph_beside_it_keeps_its_tones() -> None:
 def test_print_however_small_is_no_photograph(points: int, monkeypatch: pytest.MonkeyPatch) -> None:
     document = pdf(lines_of_text(points=points))
     pages = [*pages_of_pdf(document, False), *pages_of_pdf(document, True)]
-    monkeypatch.setattr(rendering, "black_and_white", lambda image: image.point(_threshold, "1"))
+    monkeypatch.setattr(rendering, "black_and_white", lambda greys: np.packbits(greys < THRESHOLD, axis=1))
     assert pages == [*pages_of_pdf(document, False), *pages_of_pdf(document, True)]
-
-
-def _threshold(grey: int) -> int:
-    return 255 if grey >= THRESHOLD else 0
 
 
 @pytest.mark.parametrize("tone", [0, 32, 64, 128, 200, 255])
 def test_a_grey_becomes_that_share_of_white_dots(tone: int) -> None:
-    shown = dithered(Image.new("L", (640, 320), tone)).convert("L")
-    assert ImageStat.Stat(shown).mean[0] == pytest.approx(tone, abs=3)
+    dots = np.unpackbits(dithered(np.full((320, 640), tone, np.uint8)))
+    assert 255 * (1 - dots.mean()) == pytest.approx(tone, abs=3)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "GIF", "BMP", "WEBP"])
