@@ -30,6 +30,7 @@ from release.wheels import ARCHITECTURES, PYTHONS, is_pure
 SHEBANG = b"#!/usr/bin/env python3\n"
 TIME = (1980, 1, 1, 0, 0, 0)  # the first that a zip can hold
 MAIN = Path(__file__).with_name("archive_main.py")
+_INIT = "lanpost/__init__.py"
 _GENERATED = re.compile(r"(__pycache__/|.*/__pycache__/|.*\.pyc\Z)")
 
 
@@ -100,6 +101,7 @@ def _own_package(root: Path, version: str) -> tuple[dict[str, bytes], str]:
         name.replace(built, version, 1): content.replace(built.encode(), version.encode())
         for name, content in told.items()
     }
+    code[_INIT] = code[_INIT].replace(f'__version__ = "{built}"'.encode(), f'__version__ = "{version}"'.encode())
     return code | renamed, version
 
 
