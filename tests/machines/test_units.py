@@ -67,7 +67,9 @@ def test_a_terminal_in_its_sandbox_gets_its_mail_wherever_it_moves(
         inbox = terminal.machine.root / "var/lib/lanpost/inbox/new"
         terminal.machine.wait_until(lambda box=inbox, count=number: len(list(box.glob("*"))) == count, "the mail")  # type: ignore[misc]
     asked = server.lanpost("refresh", "fax1")
-    terminal.machine.wait_until(lambda: "registrar asks for a registration" in terminal.machine.journal(terminal.unit), asked)
+    terminal.machine.wait_until(
+        lambda: "registrar asks for a registration" in terminal.machine.journal(terminal.unit), asked
+    )
 
 
 def test_a_directory_in_its_sandbox(machine_lan: MachineLan) -> None:
