@@ -1,44 +1,42 @@
-"""A machine whose first process is BusyBox's init: small devices start their services so."""
+"""Machines whose first process is BusyBox's init: small devices start their services so."""
 
 from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from tests.machines.machine import Machine
 
 BUSYBOX = Path("/bin/busybox")
-INITTAB = "::sysinit:/etc/init.d/rcS\n::shutdown:/etc/init.d/rcK\n"
+INITTAB = "::sysinit:/etc/start\n::shutdown:/etc/stop\n"
 START = """#!/bin/sh
-for script in /etc/init.d/S??*; do
+for script in {scripts}; do
     [ -x "$script" ] && "$script" start
 done
 echo up >/run/up
 """
 STOP = """#!/bin/sh
 rm /run/up
-for script in $(ls -r /etc/init.d/S??*); do
+for script in $(ls -r {scripts}); do
     "$script" stop
 done
 """
 
 
 class BusyBoxMachine(Machine):
-    """As Buildroot lays its scripts out: numbered, in /etc/init.d. systemd lies on the disk, and does not run."""
+    """Its scripts as Buildroot has them: numbered, in /etc/init.d. systemd lies on the disk, and does not run."""
 
     first_process = ("/sbin/init",)
+    scripts = "/etc/init.d/S??*"
+    files: ClassVar = {"etc/init.d/rcS": "", "etc/init.d/S01nothing": ""}
 
     def boot(self) -> None:
         if not BUSYBOX.exists():
             pytest.skip("not installed: busybox")
-        files = {
-            "etc/inittab": INITTAB,
-            "etc/init.d/rcS": START,
-            "etc/init.d/rcK": STOP,
-            "etc/init.d/S01nothing": "",
-        }
-        for name, text in files.items():
+        texts = {"etc/start": START.format(scripts=self.scripts), "etc/stop": STOP.format(scripts=self.scripts)}
+        for name, text in (texts | self.files | {"etc/inittab": INITTAB}).items():
             file = self._disk / name
             file.write_text(text)
             file.chmod(0o755)
@@ -56,3 +54,10 @@ class BusyBoxMachine(Machine):
         self.run("kill", "-USR2", "1")
         self._nspawn.wait()
         self._leader = 0
+
+
+class RunLevelMachine(BusyBoxMachine):
+    """Its scripts as sysvinit has them: linked by number in the folder of a run level."""
+
+    scripts = "/etc/rc2.d/S??*"
+    files: ClassVar = {}
