@@ -21,6 +21,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from lanpost.content.archive import BUNDLE, MANIFEST, SBOM, WHEELS, read_wheel, write_manifest
+from lanpost.store.formats import FORMAT as STORE_FORMAT
 from release.distributions import distributions
 from release.documentation import documentation
 from release.sbom import sbom
@@ -48,7 +49,7 @@ def build(root: Path, wheels: Sequence[Path], version: str = "") -> bytes:
             members[WHEELS + wheel.name] = content
     for name, content in _beside(root, version, wheels).items():
         members[BUNDLE + name] = content
-    members[MANIFEST] = write_manifest(version, PYTHONS, ARCHITECTURES, native)
+    members[MANIFEST] = write_manifest(version, PYTHONS, ARCHITECTURES, native, STORE_FORMAT)
     return zip_of(members)
 
 

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -18,6 +16,7 @@ from pathlib import Path
 from lanpost.app.default_file import default_file
 from lanpost.app.install_checks import (
     interpreter,
+    package_problem,
     place_problems,
     port_problems,
     role_problems,
@@ -29,16 +28,15 @@ from lanpost.app.services import PROGRAM, NoServices, Services, services_of, wri
 from lanpost.app.settings import Settings
 from lanpost.app.surroundings import link_all, write_texts
 from lanpost.app.switching import Say, back_to, prove, roles_in_order, settle, switch
+from lanpost.app.version_trial import check_configuration, said_by
 from lanpost.content.archive import Archive, Wheel
-from lanpost.errors import ConfigurationError, InstallationError, InvalidArchive
+from lanpost.errors import InstallationError, InvalidArchive
 from lanpost.model.role import Role
 from lanpost.store.archive_file import check_archive, this_machine
 from lanpost.store.files import replace_file, store_error, sync_folder
 from lanpost.store.formats import refusal
 from lanpost.store.installation import Installation, only_one
 from lanpost.store.program_build import Interpreter, build, room_for, sync_all
-
-COMMAND_SECONDS = 60.0  # what a command of the new version may take
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +65,8 @@ class _Plan:
 def install(installation: Installation, archive: Path, wish: Wish, say: Say) -> list[str]:
     """Install `archive`, a lanpost.pyz. The answer: what is left to do by hand, in words."""
     if installation.is_live and (problem := root_problem()):
+        raise InstallationError(problem)
+    if problem := package_problem(installation):
         raise InstallationError(problem)
     os.umask(0o022)
     say(f"{archive}: looked at")
@@ -126,12 +126,12 @@ def _install(installation: Installation, plan: _Plan, wish: Wish, say: Say) -> l
         build(plan.archive, plan.wheels, version, made, plan.interpreter, f"/opt/lanpost/{version}")
         write_service_files(made)
         say("tried: does it start here")
-        write_texts(made, partial(_said_by, made))
+        write_texts(made, partial(said_by, made))
         sync_all(made)
         say(f"user {USER}, configuration and data folder")
         _make_folders(installation, plan)
         if installation.is_live and set(plan.asked) != {Role.AGENT}:
-            _check_configuration(installation, made, plan.interpreter)
+            check_configuration(installation, made, plan.interpreter)
     except BaseException:
         shutil.rmtree(made, ignore_errors=True)
         raise
@@ -164,17 +164,6 @@ def _install(installation: Installation, plan: _Plan, wish: Wish, say: Say) -> l
     return left
 
 
-def _said_by(folder: Path, *words: str) -> str:
-    """What a command of the new version prints. InstallationError where it does not run here."""
-    command = [sys.executable, "-I", str(folder / "bin/lanpost"), *words]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=COMMAND_SECONDS, check=False, cwd="/")
-    if done.returncode:
-        raise InstallationError(
-            f"the new version does not start here: {done.stderr.strip() or done.stdout.strip()}"
-        )
-    return done.stdout
-
-
 def _make_folders(installation: Installation, plan: _Plan) -> None:
     owner = make_user(installation) if os.geteuid() == 0 else None
     configuration = installation.configuration
@@ -188,20 +177,3 @@ def _make_folders(installation: Installation, plan: _Plan) -> None:
         if owner is not None:
             shutil.chown(data, *owner)
         sync_folder(data.parent)
-
-
-def _check_configuration(installation: Installation, made: Path, interpreter: Interpreter) -> None:
-    """The configuration, by the new version, as the user who will run it: found before what runs is stopped."""
-    done = subprocess.run(
-        [interpreter.path, "-I", str(made / "bin/lanpost"), "check", "--config", str(installation.configuration)],
-        capture_output=True,
-        text=True,
-        timeout=COMMAND_SECONDS,
-        check=False,
-        cwd="/",
-        user=USER,
-        group=USER,
-        extra_groups=[],
-    )
-    if done.returncode:
-        raise ConfigurationError(f"the new version does not take the configuration: {done.stderr.strip()}")

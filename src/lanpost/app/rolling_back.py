@@ -9,7 +9,7 @@ import os
 import subprocess
 from pathlib import Path
 
-from lanpost.app.install_checks import root_problem, settings_of
+from lanpost.app.install_checks import package_problem, root_problem, settings_of
 from lanpost.app.services import services_of
 from lanpost.app.switching import Say, back_to, prove, settle, switch
 from lanpost.errors import InstallationError
@@ -21,6 +21,8 @@ from lanpost.store.program_build import made_for
 def roll_back(installation: Installation, say: Say, *, start: bool = True) -> list[str]:
     """Go back to `previous`, which then is what was in force. The answer: what is left to do by hand."""
     if installation.is_live and (problem := root_problem()):
+        raise InstallationError(problem)
+    if problem := package_problem(installation):
         raise InstallationError(problem)
     os.umask(0o022)
     try:

@@ -23,6 +23,7 @@ from lanpost.store.installation import Installation, point
 PROGRAM = "/opt/lanpost/current/bin/lanpost"  # what services start
 RESTART_SECONDS = 400.0  # systemd's own bound for stopping and for starting is below this
 LOG_LINES = 10  # of a service that does not come up
+_NOT_NOW = "policy-rc.d returned 101"  # deb-systemd-invoke, where nothing shall be started
 _UNITS = "/etc/systemd/system"
 _WANTED = f"{_UNITS}/multi-user.target.wants"
 _SCRIPTS = "/etc/init.d"
@@ -84,6 +85,7 @@ class Systemd:
     """Units in /etc/systemd/system."""
 
     name = "systemd"
+    _invoke = "systemctl"  # what starts and stops
 
     def __init__(self, installation: Installation) -> None:
         self._installation = installation
@@ -110,10 +112,13 @@ class Systemd:
     def restart(self, role: Role) -> None:
         name = unit_name(role)
         _run("systemctl", "reset-failed", name)  # else a unit that failed too often is not even tried
-        done = _run("systemctl", "restart", name)
-        if done.returncode == 0 and _run("systemctl", "is-active", "--quiet", name).returncode == 0:
+        done = _run(self._invoke, "restart", name)
+        if done.returncode == 0 and (self.is_active(role) or _NOT_NOW in done.stderr):
             return
         raise ServiceFailed(f"{name} does not come up", self._last_words(name))
+
+    def is_active(self, role: Role) -> bool:
+        return _run("systemctl", "is-active", "--quiet", unit_name(role)).returncode == 0
 
     def remove(self, roles: Sequence[Role]) -> None:
         for role in roles:
@@ -142,6 +147,25 @@ class Systemd:
         done = _run("systemctl", *words)
         if done.returncode:
             raise InstallationError(f"systemctl {' '.join(words)}: {_words(done)}")
+
+
+class PackagedUnits(Systemd):
+    """The Debian package's units: dpkg puts them where they are, the administrator enables what is wanted."""
+
+    _invoke = "deb-systemd-invoke"  # asks policy-rc.d first
+
+    def roles(self) -> list[Role]:
+        """Those that are enabled, or run all the same."""
+        return [role for role in Role if self._is_enabled(role) or self.is_active(role)]
+
+    def put(self, roles: Sequence[Role], version: Path) -> None:
+        pass
+
+    def remove(self, roles: Sequence[Role]) -> None:
+        pass
+
+    def _is_enabled(self, role: Role) -> bool:
+        return _run("systemctl", "is-enabled", unit_name(role)).stdout.startswith("enabled")
 
 
 class InitScripts:

@@ -61,15 +61,27 @@ def room_for(archive: Path, wheels: Sequence[Wheel]) -> Room:
 
 
 def build(
-    archive: Path, wheels: Sequence[Wheel], version: str, folder: Path, interpreter: Interpreter, home: str
+    archive: Path,
+    wheels: Sequence[Wheel],
+    version: str,
+    folder: Path,
+    interpreter: Interpreter,
+    home: str,
+    *,
+    again: str = "",
+    linked: bool = False,
 ) -> None:
     """Fill an empty folder: lanpost.pyz, lib/, bin/lanpost, and a record of what it was made for.
 
-    `home`: the path that the folder will have once it is in place.
+    `home`: the path that the folder will have once it is in place. `again`: see `launcher`. `linked`: the archive
+    is on the same file system and never written to, only replaced, so that a further name does for a copy.
     """
     with _reading(archive):
-        _copy(archive, folder / FILE_NAME)
-        (folder / FILE_NAME).chmod(0o755)  # it can be started from there, too
+        if linked:
+            (folder / FILE_NAME).hardlink_to(archive)
+        else:
+            _copy(archive, folder / FILE_NAME)
+            (folder / FILE_NAME).chmod(0o755)  # it can be started from there, too
         if publisher_signature(archive):
             _copy(publisher_signature_of(archive), publisher_signature_of(folder / FILE_NAME))
         library = folder / "lib"
@@ -84,7 +96,7 @@ def build(
                         _unpack(inner, member, library)
         _compile(library, home)
         (folder / "bin").mkdir()
-        _write(folder / "bin" / "lanpost", launcher(version, interpreter.path, interpreter.minor), 0o755)
+        _write(folder / "bin" / "lanpost", launcher(version, interpreter.path, interpreter.minor, again), 0o755)
         record = {"version": version, "python": interpreter.path, "minor": list(interpreter.minor)}
         _write(folder / RECORD, json.dumps(record) + "\n", 0o644)
         folder.chmod(0o755)
