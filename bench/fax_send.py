@@ -1,8 +1,8 @@
 """PDF to a file of profile S, from end to end, beside Ghostscript's tiffg3 in the same run.
 
-Each figure comes from a process of its own, its start included: pages for a second of its processor time, and for a
-second by the clock (ours draws a page while it codes the last one, on two processors), the best of three rounds that
-take turns; and its greatest size (RSS) with few pages and with a hundred, which shows what a page more costs.
+Each figure comes from a process of its own, its start included: pages for a second of its processor time, and for
+a second by the clock (ours draws a page while it codes the last one, on two processors), the best of three rounds
+in turn; and its greatest size (RSS) with few pages and with a hundred, which shows what a page more costs.
 Ghostscript's file is not of profile S (fill order, page numbers), and it draws photographs by its own halftone.
 """
 
