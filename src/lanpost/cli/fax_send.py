@@ -35,6 +35,7 @@ SUBMISSION_PORT = 587
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path))
 @click.option("--to", "to", multiple=True, required=True, metavar="ADDRESS", help="Who gets it; may be repeated.")
 @click.option("--fine", is_flag=True, help="204 x 196 dots an inch instead of 204 x 98.")
+@click.option("--superfine", is_flag=True, help="204 x 391, where the chart says that all machines read it.")
 @click.option("--cover", metavar="TEXT", help="A page before the first, with this text.")
 @click.option("--header", is_flag=True, help="Time, sender and page number along the top of each page.")
 @click.option("--from", "sender", metavar="ADDRESS", help="Who sends; else fax.sender.")
@@ -75,6 +76,7 @@ def send(settings: Settings, files: tuple[Path, ...], to: tuple[str, ...], as_js
         sender,
         now,
         fine=options["fine"],
+        superfine=options["superfine"],
         header=options["header"],
         cover=options["cover"],
         receipt=options["receipt"],
@@ -105,8 +107,9 @@ async def _send(
     password = _Password(settings, options)
     way = _way(settings, password, options)
     mails = _mails(settings, request, password, options["pop3"]) if request.receipt else None
-    if await fax_send.all_read_profile_f(settings, request.recipients):
-        request = replace(request, rich=True)
+    request = replace(request, reach=await fax_send.reach_of_all(settings, request.recipients))
+    if request.superfine and not request.reach.drawing(superfine=True).superfine:
+        click.echo("lanpost: the chart does not say that all of them read superfine; it goes in fine", err=True)
     with _Bar() as bar, fax_send.PreparedFax(request) as fax:
         await asyncio.to_thread(fax.write, bar)
 
