@@ -225,7 +225,9 @@ def test_a_machine_that_reads_profile_f_gets_it(program: Program, terminals: Ter
     for to in (name, "+4940987"):  # known by its number, too
         told = program.lanpost_json("fax", "send", str(plan), "--to", to, "--via", via, "--superfine")
         assert told["profile"] == "F"
-        (page,) = read_pages(message_from_bytes(machine.mails[-1].content).get_payload(decode=True))
+        tiff = message_from_bytes(machine.mails[-1].content).get_payload(decode=True)
+        assert isinstance(tiff, bytes)
+        (page,) = read_pages(tiff)
         assert (page.width, page.x_dpi, page.y_dpi) == (2432, 204, 391)
 
 
