@@ -241,6 +241,8 @@ def test_the_report_is_faxed_to_the_machine_that_prints_reports(
     assert subjects(machine.mails) == ["Fax: note (1 page)"]
     (report,) = reports.mails
     assert b"image/tiff" in report.content
+    sender.fax(sender.file(b"Hello", "note.txt"), "--to", printer, "--report-to", name)
+    program.wait_until(lambda: len(machine.mails) == 2, "the report at the other machine")
 
 
 @pytest.mark.parametrize(

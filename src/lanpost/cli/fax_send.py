@@ -48,6 +48,7 @@ SUBMISSION_PORT = 587
 @click.option("--pause", metavar="TIME", help="Between two tries, as 60s; else fax.pause.")
 @click.option("--receipt", is_flag=True, help="Ask for a receipt, wait for it, and show it.")
 @click.option("--pop3", metavar="HOST:PORT", default="", help="Where receipts arrive; else fax.pop3.")
+@click.option("--report-to", metavar="ADDRESS", default="", help="Who is faxed the report; else fax.report_to.")
 @click.option("--wait", metavar="TIME", help="How long to wait for receipts, as 2m; else fax.receipt_timeout.")
 @with_settings
 @with_json
@@ -102,6 +103,7 @@ async def _send(
 
     from lanpost.app import fax_send
     from lanpost.app.fax_delivery import deliver
+    from lanpost.model.delivery import Verdict
 
     started = time.monotonic()
     password = _Password(settings, options)
@@ -124,10 +126,12 @@ async def _send(
         bar.end()
         if mails is not None:
             report = await _with_receipts(settings, report, fax, mails, options["wait"], quiet=as_json)
-    if settings.fax.report_to:
-        printer = MailAddress.parse(settings.fax.report_to, settings.domain)
+    if to := options["report_to"] or settings.fax.report_to:
+        printer = MailAddress.parse(to, settings.domain)
         with fax_send.report_fax(report, request, printer) as page:
-            await deliver(settings, page, [printer], way, lambda *_: None)
+            (attempt,) = await deliver(settings, page, [printer], way, lambda *_: None)
+        if attempt.outcome.verdict is not Verdict.DELIVERED:
+            click.echo(f"lanpost: {printer} did not get the report: {attempt.outcome.reply}", err=True)
     return report
 
 
