@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
@@ -22,7 +23,7 @@ from lanpost.app.settings import Settings
 from lanpost.content.fax import outgoing
 from lanpost.content.fax.address import features
 from lanpost.content.fax.document import Document, all_pages, of_text, open_document
-from lanpost.content.fax.furniture import Heading, cover_text, with_header
+from lanpost.content.fax.furniture import Heading, cover_text, titled, with_header
 from lanpost.content.fax.outgoing import FaxHeaders
 from lanpost.content.fax.page import FINE, STANDARD, FaxPage
 from lanpost.content.fax.profile_s import write_profile_f, write_profile_s
@@ -105,7 +106,7 @@ class PreparedFax:
             text = cover_text(request.heading, request.cover, others + count)
             cover = of_text("cover", text, fine=request.fine or request.superfine)
             if cover.count == count:
-                return cover
+                return replace(cover, pages=partial(_titled, cover))
             count = cover.count
 
     def _counted(self, pages: Iterator[FaxPage], total: int, progress: Progress) -> Iterator[FaxPage]:
@@ -158,6 +159,10 @@ class PreparedFax:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _titled(cover: Document) -> Iterator[FaxPage]:
+    return titled(cover.pages())
 
 
 class FaxContent:
