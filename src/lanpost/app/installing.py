@@ -27,13 +27,14 @@ from lanpost.app.service_user import USER, make_user
 from lanpost.app.services import PROGRAM, NoServices, Services, services_of, write_service_files
 from lanpost.app.settings import Settings
 from lanpost.app.surroundings import link_all, write_texts
-from lanpost.app.switching import Say, back_to, prove, roles_in_order, switch
+from lanpost.app.switching import Say, back_to, prove, roles_in_order, settle, switch
 from lanpost.app.version_trial import check_configuration, said_by
 from lanpost.content.archive import Archive, Wheel
 from lanpost.errors import InstallationError, InvalidArchive
 from lanpost.model.role import Role
 from lanpost.store.archive_file import check_archive, this_machine
 from lanpost.store.files import replace_file, store_error, sync_folder
+from lanpost.store.formats import refusal
 from lanpost.store.installation import Installation, only_one
 from lanpost.store.program_build import Interpreter, build, room_for, sync_all
 
@@ -86,6 +87,8 @@ def _plan(installation: Installation, archive: Path, wish: Wish) -> _Plan:
     settings = settings_of(installation)
     domain = _domain(installation, settings, wish.domain)
     found = [*role_problems(asked), *place_problems(installation, room_for(archive, wheels))]
+    if problem := refusal(installation.place(str(settings.data))):
+        found.append(problem)
     if installation.is_live and wish.start:
         found += port_problems(settings, asked)
     if found:
@@ -151,8 +154,7 @@ def _install(installation: Installation, plan: _Plan, wish: Wish, say: Say) -> l
     if installation.is_live and wish.start:
         left = prove(installation, plan.services, plan.asked, plan.settings, say, go_back)
     else:
-        installation.set_unproven(None)
-    installation.clean()
+        settle(installation)
     if isinstance(plan.services, NoServices):
         left += [
             f"nobody starts services here: start it with `{PROGRAM} {role}`, as the user {USER} with the right to "

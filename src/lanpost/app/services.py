@@ -21,7 +21,7 @@ from lanpost.store.files import replace_file, sync_folder
 from lanpost.store.installation import Installation, point
 
 PROGRAM = "/opt/lanpost/current/bin/lanpost"  # what services start
-RESTART_SECONDS = 150.0  # systemd's own bound for stopping and for starting is below this
+RESTART_SECONDS = 400.0  # systemd's own bound for stopping and for starting is below this
 LOG_LINES = 10  # of a service that does not come up
 _NOT_NOW = "policy-rc.d returned 101"  # deb-systemd-invoke, where nothing shall be started
 _UNITS = "/etc/systemd/system"
@@ -38,6 +38,9 @@ class Services(Protocol):
 
     def roles(self) -> list[Role]:
         """Those that have a service here."""
+
+    def start_command(self, role: Role) -> str:
+        """What a person types to start it."""
 
     def put(self, roles: Sequence[Role], version: Path) -> None:
         """Write the services of these roles as a version has them, to be started when the machine starts."""
@@ -90,6 +93,9 @@ class Systemd:
     def roles(self) -> list[Role]:
         return [role for role in Role if self._unit(role).exists()]
 
+    def start_command(self, role: Role) -> str:
+        return f"systemctl start {script_name(role)}"
+
     def put(self, roles: Sequence[Role], version: Path) -> None:
         self._unit(Role.SERVE).parent.mkdir(parents=True, exist_ok=True)
         for role in roles:
@@ -109,8 +115,7 @@ class Systemd:
         done = _run(self._invoke, "restart", name)
         if done.returncode == 0 and (self.is_active(role) or _NOT_NOW in done.stderr):
             return
-        log = _run("journalctl", "--unit", name, "--lines", str(LOG_LINES), "--output", "cat", "--no-pager").stdout
-        raise ServiceFailed(f"{name} does not come up", log.strip())
+        raise ServiceFailed(f"{name} does not come up", self._last_words(name))
 
     def is_active(self, role: Role) -> bool:
         return _run("systemctl", "is-active", "--quiet", unit_name(role)).returncode == 0
@@ -124,6 +129,16 @@ class Systemd:
         if self._installation.is_live:
             self._systemctl("daemon-reload")
             _run("systemctl", "reset-failed", *map(unit_name, roles))
+
+    def _last_words(self, name: str) -> str:
+        """Of this start alone, if it has said anything; else what systemd says of it."""
+        start = _run("systemctl", "show", "--property", "InvocationID", "--value", name).stdout.strip()
+        of_start = [f"_SYSTEMD_INVOCATION_ID={start}"] if start else []
+        for whose in (of_start, ["--unit", name]):
+            shown = _run("journalctl", *whose, "--lines", str(LOG_LINES), "--output", "cat", "--no-pager")
+            if whose and not shown.returncode and shown.stdout.strip():
+                return shown.stdout.strip()
+        return ""
 
     def _unit(self, role: Role) -> Path:
         return self._installation.place(_UNITS) / unit_name(role)
@@ -164,6 +179,9 @@ class InitScripts:
 
     def roles(self) -> list[Role]:
         return [role for role in Role if self._script(role).exists()]
+
+    def start_command(self, role: Role) -> str:
+        return f"/etc/init.d/{self._script(role).name} start"
 
     def put(self, roles: Sequence[Role], version: Path) -> None:
         for role in roles:
@@ -206,6 +224,9 @@ class NoServices:
 
     def roles(self) -> list[Role]:
         return []
+
+    def start_command(self, role: Role) -> str:
+        return f"{PROGRAM} {role}"
 
     def put(self, roles: Sequence[Role], version: Path) -> None:
         pass

@@ -16,16 +16,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from lanpost.content.archive import MANIFEST, WHEELS, Wheel
+from lanpost.content.archive import BUNDLE, MANIFEST, WHEELS, Wheel
 from lanpost.content.launcher import launcher
 from lanpost.errors import StoreError
+from lanpost.store.archive_file import publisher_signature, publisher_signature_of
 from lanpost.store.files import store_error
 from lanpost.store.program_file import FILE_NAME
 
 RECORD = "installation.json"
 COMPILED = 2.2  # how many times its own size a module takes, compiled form included
 BLOCK = 4096  # octets; the least that a file takes
-_NOT_FOR_LIB = (WHEELS, "__main__.py", MANIFEST)
+_NOT_FOR_LIB = (WHEELS, BUNDLE, "__main__.py", MANIFEST)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,9 @@ def build(
             (folder / FILE_NAME).hardlink_to(archive)
         else:
             _copy(archive, folder / FILE_NAME)
+            (folder / FILE_NAME).chmod(0o755)  # it can be started from there, too
+        if publisher_signature(archive):
+            _copy(publisher_signature_of(archive), publisher_signature_of(folder / FILE_NAME))
         library = folder / "lib"
         library.mkdir()
         with zipfile.ZipFile(folder / FILE_NAME) as content:
@@ -152,7 +156,6 @@ def _place(name: str) -> PurePosixPath | None:
 def _copy(source: Path, target: Path) -> None:
     with source.open("rb") as content, target.open("wb") as copy:
         shutil.copyfileobj(content, copy, 2**20)
-    target.chmod(0o755)  # it can be started from there, too
 
 
 def _compile(library: Path, home: str) -> None:

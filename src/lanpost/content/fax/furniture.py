@@ -9,7 +9,7 @@ from datetime import datetime
 from PIL import Image, ImageDraw
 
 from lanpost.content.fax.page import FINE, WIDTH, FaxPage
-from lanpost.content.fax.picture import image_of, page_of
+from lanpost.content.fax.picture import page_of
 from lanpost.content.fax.text_page import MARGIN, inked
 from lanpost.content.fax.typeface import typeface
 
@@ -63,6 +63,5 @@ def _headed(page: FaxPage, left: str, right: str) -> FaxPage:
     strip = Image.new("L", (WIDTH, STRIP), 255)
     face.write(ImageDraw.Draw(strip), (MARGIN, 4), left + " " * (columns - len(left) - len(right)) + right)
     strip = strip.resize((page.width, max(1, STRIP * page.y_dpi // FINE)), Image.Resampling.BOX)
-    image = image_of(page)
-    image.paste(inked(strip, FINE), (0, 0))
-    return FaxPage(page.width, page.height, page.x_dpi, page.y_dpi, page_of(image, page.y_dpi).raster)
+    top = page_of(inked(strip, FINE), page.y_dpi).raster[: len(page.raster)]
+    return FaxPage(page.width, page.height, page.x_dpi, page.y_dpi, top + page.raster[len(top) :])

@@ -17,13 +17,12 @@ from PIL import Image, ImageOps
 from pypdfium2 import raw as pdfium
 
 from lanpost.content.fax.ahead import ahead
-from lanpost.content.fax.arrays import Octets, np
 from lanpost.content.fax.page import FINE, STANDARD, WIDTH, X_DPI, FaxPage
 from lanpost.content.fax.picture import HEIGHTS
-from lanpost.content.fax.tones import black_and_white
 from lanpost.errors import InvalidFax
 
 MAX_PAGES = 2000
+TOGETHER = 25  # pages drawn before the PDF is opened anew: pdfium keeps what it has read, each page's scan too
 MAX_PIXELS = 120_000_000  # of one picture
 MARGIN = 80  # dots around a picture that is no page itself; 10 mm
 POINTS = 72  # an inch
@@ -36,25 +35,32 @@ Source = bytes | Path
 def pages_of_pdf(source: Source, fine: bool) -> Iterator[FaxPage]:
     """Each page by its real size, shrunk where it is larger than the paper, turned where it is wider than high."""
     y_dpi = FINE if fine else STANDARD
-    with closing(_opened(source)) as document:
-        yield from ahead(partial(_fax_page, y_dpi=y_dpi), _drawn(document, y_dpi))
+    return ahead(partial(_fax_page, y_dpi=y_dpi), _drawn(source, y_dpi))
 
 
-def _drawn(document: pypdfium2.PdfDocument, y_dpi: int) -> Iterator[Octets]:
+def _drawn(source: Source, y_dpi: int) -> Iterator[pypdfium2.PdfBitmap]:
     """The greys of each page; they are gone when the one after the next is asked for."""
     bitmaps = [pypdfium2.PdfBitmap.new_native(WIDTH, HEIGHTS[y_dpi], pdfium.FPDFBitmap_Gray) for _ in range(2)]
-    for number in range(len(document)):
-        bitmap = bitmaps[number % 2]
-        try:
-            with closing(document[number]) as page:
-                _draw(page, bitmap, y_dpi)
-        except pypdfium2.PdfiumError as error:
-            raise InvalidFax(f"page {number + 1} of the PDF cannot be drawn: {error}") from None
-        yield np.frombuffer(bitmap.buffer, np.uint8).reshape(HEIGHTS[y_dpi], bitmap.stride)[:, :WIDTH]
+    begin, total = 0, 1
+    while begin < total:
+        with closing(_opened(source)) as document:
+            total = len(document)
+            for number in range(begin, min(begin + TOGETHER, total)):
+                bitmap = bitmaps[number % 2]
+                try:
+                    with closing(document[number]) as page:
+                        _draw(page, bitmap, y_dpi)
+                except pypdfium2.PdfiumError as error:
+                    raise InvalidFax(f"page {number + 1} of the PDF cannot be drawn: {error}") from None
+                yield bitmap
+        begin += TOGETHER
 
 
-def _fax_page(greys: Octets, y_dpi: int) -> FaxPage:
-    return FaxPage(WIDTH, HEIGHTS[y_dpi], X_DPI, y_dpi, black_and_white(greys).tobytes())
+def _fax_page(greys: pypdfium2.PdfBitmap | Image.Image, y_dpi: int) -> FaxPage:
+    from lanpost.content.fax import tones  # loads numpy, while pdfium draws the second page
+
+    octets = greys.tobytes() if isinstance(greys, Image.Image) else memoryview(greys.buffer)
+    return FaxPage(WIDTH, HEIGHTS[y_dpi], X_DPI, y_dpi, tones.black_and_white(octets, WIDTH))
 
 
 def pdf_page_count(source: Source) -> int:
@@ -119,7 +125,7 @@ def pages_of_image(source: Source, fine: bool) -> Iterator[FaxPage]:
                 page = _sheet(turned, picture.info.get("dpi"), y_dpi)
             except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
                 raise InvalidFax(f"picture {number + 1} cannot be read: {error}") from None
-            yield _fax_page(np.asarray(page), y_dpi)
+            yield _fax_page(page, y_dpi)
 
 
 def image_count(source: Source) -> int:
