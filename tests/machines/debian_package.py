@@ -12,6 +12,7 @@ from typing import Any
 
 from release.debian_package import build
 from tests.lab.network import PATIENCE
+from tests.light_archive import renumbered
 from tests.machines.machine import Machine
 
 TIME = 1_700_000_000  # of everything in the packages
@@ -22,12 +23,14 @@ SECONDS = 120.0  # what dpkg may take where every core is busy
 NOT_LISTED = ("/proc", "/sys", "/run", "/dev", "/tmp", "/var/log", "/var/tmp", PLACE)
 
 
-def built_package(pyz: Path) -> Path:
-    """The package of that file, beside it; of several processes the first builds it."""
-    with (pyz.parent / "deb.lock").open("w") as lock:
+def built_package(pyz: Path, folder: Path, version: str = "") -> Path:
+    """The package of that file, called `version`, in a folder; of several processes the first builds it."""
+    folder.mkdir(exist_ok=True)
+    with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        found = next(iter(pyz.parent.glob("*.deb")), None)
-        return found or build(pyz, pyz.parent, TIME)
+        if found := next(iter(folder.glob("*.deb")), None):
+            return found
+        return build(renumbered(pyz, folder, version) if version else pyz, folder, TIME)
 
 
 class DebianMachine:
