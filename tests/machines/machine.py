@@ -269,8 +269,8 @@ class MachineLan:
 
     def __enter__(self) -> Self:
         try:
-            self.number = self._exit.enter_context(_number())
-            self._sweep()
+            self.number, former = self._exit.enter_context(_number(self._folder))
+            self._sweep(former)
             self.network = f"10.88.{self.number}"
             self.host_address = f"{self.network}.254"
             self.bridge = f"lpm{self.number}"
@@ -303,8 +303,10 @@ class MachineLan:
         folder = self._folder / name
         return self._exit.enter_context(Machine(name, namespace, folder, address=address, binds=binds))
 
-    def _sweep(self) -> None:
-        """Take down what the last holder of this number left, because it was killed."""
+    def _sweep(self, former: Path) -> None:
+        """Take down what the last holder of this number left, because it was killed; `former` was its folder."""
+        for disk in former.glob("*/disk"):
+            run("umount", "--lazy", disk, check=False)
         for line in run("ip", "netns", "list").splitlines():
             if found := re.match(rf"{PREFIX}-{self.number}-\S+", line):
                 run("ip", "netns", "del", found[0], check=False)
@@ -314,15 +316,23 @@ class MachineLan:
 
 
 @contextmanager
-def _number() -> Iterator[int]:
-    """One that nobody else on this host holds, be it another test process or another checkout."""
+def _number(folder: Path) -> Iterator[tuple[int, Path]]:
+    """One that nobody else on this host holds, be it another test process or another checkout.
+
+    With it comes the folder of the one who held it last; the next is told of `folder`.
+    """
     for number in range(LANS):
-        with (Path(tempfile.gettempdir()) / f"{PREFIX}-{number}.lock").open("a") as lock:
+        with (Path(tempfile.gettempdir()) / f"{PREFIX}-{number}.lock").open("a+") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 continue
-            yield number
+            lock.seek(0)
+            former = Path(lock.read() or "/nonexistent")
+            lock.truncate(0)
+            lock.write(str(folder))
+            lock.flush()
+            yield number, former
             return
     pytest.fail("every LAN for machines is taken")
 
