@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import os
 import shutil
 import signal
@@ -23,6 +24,7 @@ from lanpost.app.settings import Settings
 from lanpost.app.uninstalling import uninstall
 from lanpost.errors import InstallationError, StoreBusy, StoreError
 from lanpost.model.role import Role
+from lanpost.store.formats import FILE_NAME
 from lanpost.store.installation import Installation, only_one
 
 UNITS = "/etc/systemd/system"
@@ -206,6 +208,19 @@ def test_rollback_to_a_version_that_no_longer_starts_changes_nothing(
     with pytest.raises(InstallationError, match=r"1\.0 does not start here any more: (.|\n)*__main__"):
         roll_back(with_first, lambda _: None)
     assert with_first.current() == "2.0"
+
+
+def test_nothing_is_put_before_a_data_folder_that_is_too_new_for_it(
+    with_first: Installation, first: Path, second: Path
+) -> None:
+    put(with_first, second)
+    newer = {"format": 99, "program": "7.0"}
+    (with_first.place("/var/lib/lanpost") / FILE_NAME).write_text(json.dumps(newer))
+    with pytest.raises(InstallationError, match=r"nothing is changed: .*format 99"):
+        roll_back(with_first, lambda _: None)
+    with pytest.raises(InstallationError, match="format 99"):
+        put(with_first, first)
+    assert (with_first.current(), with_first.previous()) == ("2.0", "1.0")
 
 
 def test_a_version_that_does_not_start_is_never_put_in_force(with_first: Installation, tmp_path: Path) -> None:
