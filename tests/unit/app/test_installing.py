@@ -273,8 +273,11 @@ def test_uninstall_leaves_data_and_configuration_unless_purged(there: Installati
     assert (data / "mail").exists()
     assert any(str(there.configuration) in line and str(data) in line for line in said)
     put(there, first)
+    there.configuration.write_text('data = "/srv/mails"\n')
+    there.place("/srv/mails").mkdir(parents=True)
     uninstall(there, [], said.append, purge=True)
     assert list(there.root.rglob("*lanpost*")) == []
+    assert "kept: /srv/mails, which the configuration names: remove it by hand" in said
 
 
 def test_uninstalling_one_role_leaves_the_other(there: Installation, first: Path) -> None:
@@ -291,9 +294,11 @@ def test_uninstalling_one_role_leaves_the_other(there: Installation, first: Path
 
 def test_without_systemd_init_scripts_are_written(tmp_path: Path, first: Path) -> None:
     there = Installation(tmp_path / "root")
-    scripts = there.place("/etc/init.d")
+    scripts, rotation = there.place("/etc/init.d"), there.place("/etc/logrotate.d")
     scripts.mkdir(parents=True)
+    rotation.mkdir()
     put(there, first, Role.AGENT)
+    assert "/var/log/lanpost-*.log" in (rotation / "lanpost").read_text()
     script = scripts / "lanpost-agent"
     assert 'exec /opt/lanpost/current/bin/lanpost service "$1" agent\n' in script.read_text()
     assert script.stat().st_mode & 0o777 == 0o755
