@@ -301,6 +301,9 @@ class MachineLan:
         self._exit.callback(run, "ip", "netns", "del", namespace)
         run("ip", "link", "del", port, check=False)  # a namespace that was given up is taken down a while later
         run("ip", "link", "add", port, "type", "veth", "peer", "name", INTERFACE, "netns", namespace)
+        self._exit.callback(
+            run, "ip", "link", "del", port
+        )  # the namespace's own end comes some time after `netns del`
         run("ip", "link", "set", port, "master", self.bridge, "up")
         for words in (f"addr add {address}/24 dev {INTERFACE}", "link set lo up", f"link set {INTERFACE} up"):
             run("ip", "-n", namespace, *words.split())
@@ -312,7 +315,9 @@ class MachineLan:
         for line in run("ip", "netns", "list").splitlines():
             if found := re.match(rf"{PREFIX}-{self.number}-\S+", line):
                 run("ip", "netns", "del", found[0], check=False)
-        run("ip", "link", "del", f"lpm{self.number}", check=False)
+        for line in run("ip", "-brief", "link").splitlines():
+            if found := re.match(rf"lpm{self.number}(p\d+)?(?=[@ ])", line):
+                run("ip", "link", "del", found[0], check=False)
 
 
 @contextmanager
