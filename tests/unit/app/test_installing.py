@@ -192,6 +192,25 @@ def test_rollback_goes_back_and_forward_again(with_first: Installation, second: 
     assert unit.read_text() == text
 
 
+def test_rollback_goes_on_where_one_was_broken_off(with_first: Installation, second: Path) -> None:
+    put(with_first, second)
+    with_first.set_unproven("2.0")
+    with_first.set_current("1.0")
+    roll_back(with_first, lambda _: None)
+    assert (with_first.current(), with_first.previous(), with_first.unproven()) == ("1.0", "2.0", None)
+
+
+def test_rollback_goes_back_from_an_installation_that_was_broken_off(
+    with_first: Installation, second: Path, tmp_path: Path
+) -> None:
+    put(with_first, second)
+    put(with_first, light_archive(tmp_path, "3.0"))
+    with_first.set_previous("1.0")
+    with_first.set_unproven("2.0")
+    roll_back(with_first, lambda _: None)
+    assert (with_first.current(), with_first.previous(), with_first.unproven()) == ("2.0", "3.0", None)
+
+
 def test_rollback_says_why_there_is_nothing_to_go_back_to(there: Installation, first: Path) -> None:
     with pytest.raises(InstallationError, match="nothing is installed"):
         roll_back(there, lambda _: None)
