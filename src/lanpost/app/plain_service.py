@@ -25,6 +25,7 @@ from lanpost.store.program_file import own_command
 
 READY_SECONDS = 60.0  # a server reads its spool first
 STOP_SECONDS = 45.0  # more than a server takes to drain
+LOG_OCTETS = 16 * 2**20  # a log that is longer is set aside at the next start
 LOG_TAIL = 3000  # octets shown of a log
 _LOOK_SECONDS = 0.2
 
@@ -127,6 +128,8 @@ class PlainService:
             "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
             "NOTIFY_SOCKET": str(self._notify),
         }
+        if self._log_size() > LOG_OCTETS:
+            self._log.replace(self._log.with_suffix(".log.old"))
         handle = os.open(self._log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
         try:
             return subprocess.Popen(

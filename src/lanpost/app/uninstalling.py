@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
+from pathlib import Path
 
-from lanpost.app.install_checks import package_problem, root_problem
+from lanpost.app.install_checks import package_problem, root_problem, settings_of
 from lanpost.app.service_user import HOME, USER, remove_user
 from lanpost.app.services import services_of
 from lanpost.app.surroundings import unlink_all
 from lanpost.app.switching import Say
-from lanpost.errors import InstallationError
+from lanpost.errors import ConfigurationError, InstallationError
 from lanpost.model.role import Role
 from lanpost.store.files import store_error
 from lanpost.store.installation import Installation, only_one
@@ -58,7 +59,20 @@ def _remove_program(installation: Installation, say: Say, *, purge: bool) -> Non
             say(f"kept: {', '.join(kept)}, and the user {USER} who owns the data; --purge removes them")
         return
     say(f"{data}, {configuration.parent} and the user {USER}: removed")
+    if (elsewhere := _data_elsewhere(installation)) is not None:
+        say(f"kept: {elsewhere}, which the configuration names: remove it by hand")
     for folder in (data, configuration.parent):
         if folder.exists():
             shutil.rmtree(folder)
+    for log in installation.place("/var/log").glob("lanpost-*.log*"):
+        log.unlink()
     remove_user(installation)
+
+
+def _data_elsewhere(installation: Installation) -> Path | None:
+    """A folder that somebody chose may hold more than ours."""
+    try:
+        data = settings_of(installation).data
+    except ConfigurationError:
+        return None
+    return data if str(data) != HOME and installation.place(str(data)).exists() else None
