@@ -223,6 +223,19 @@ def test_two_at_a_time_to_one_machine_do_not_mix(ssh: SshLab, big: Path) -> None
     program.wait_for("is installed and runs")
 
 
+def test_an_installation_that_has_begun_is_brought_to_its_end(ssh: SshLab, tmp_path: Path) -> None:
+    file = small_file(tmp_path / "lanpost.pyz", install="open(root + '/gate').read()")
+    os.mkfifo(ssh.root / "gate")
+    program = ssh.start_push("mail-host", file)
+    with (ssh.root / "gate").open("w"):  # opens when the installation waits there
+        program.stop(signal.SIGKILL)
+    ended(ssh)
+    assert (ssh.root / "opt/lanpost/current").readlink() == Path(VERSION)
+    (ssh.root / "gate").unlink()
+    (result,) = told(ssh.push("mail-host", small_file(tmp_path / "next.pyz"), "--json"))
+    assert result["before"] == VERSION
+
+
 # -- installed
 
 

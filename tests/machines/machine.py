@@ -160,6 +160,7 @@ class Machine:
         """A command that goes on running, until the machine is off."""
         program = Program(f"{self.name}: {name}", self._within(command), stdin=stdin)
         self._exit.callback(program.stop)
+        self._exit.callback(self.stop)  # first: what runs in there is no child of ours, and holds its output open
         return program
 
     def write(self, path: str, text: str, mode: int = 0o644) -> None:
@@ -293,6 +294,8 @@ class MachineLan:
         address = f"{self.network}.{self._count}"
         run("ip", "netns", "add", namespace)
         self._exit.callback(run, "ip", "netns", "del", namespace)
+        # The kernel takes a namespace down in its own time: one that was deleted may still hold the name.
+        run("ip", "link", "del", port, check=False)
         run("ip", "link", "add", port, "type", "veth", "peer", "name", INTERFACE, "netns", namespace)
         run("ip", "link", "set", port, "master", self.bridge, "up")
         for words in (f"addr add {address}/24 dev {INTERFACE}", "link set lo up", f"link set {INTERFACE} up"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import smtplib
 from pathlib import Path
 
@@ -41,6 +42,16 @@ def test_from_the_terminal_to_directory_and_mail_server_and_a_mail_back(
 
     said = lanpost("push", "directory-host", "--role", "directory")
     assert "done: lanpost" in said, said
+    # What stands in the way is said, and nothing is left of the attempt.
+    server.run("systemd-run", "--unit=another-server", "python3", "-m", "http.server", "25")
+    server.wait_until(lambda: bool(server.run("ss", "-Hltn", "sport = :25")), "port 25")
+    said = lanpost("push", "mail-host", "--role", "serve", "--directory", "directory-host")
+    assert re.search(
+        r"^lanpost: mail-host: .*port 25 is held by python3 .*\(nothing is installed there\)", said, re.MULTILINE
+    )
+    assert not server.exists("/etc/lanpost/lanpost.toml")
+    server.run("systemctl", "stop", "another-server")
+
     said = lanpost("push", "mail-host", "--role", "serve", "--directory", "directory-host")
     assert "/etc/lanpost/directory-ca.pem, /etc/lanpost/lanpost.toml written" in said, said
     assert directory.run("systemctl", "is-active", "lanpost-directory") == "active\n"

@@ -28,7 +28,8 @@ class Progress:
         self._rows = {host: _Row(host) for host in hosts}
         self._width = max(map(len, hosts))
         self._stream = stream
-        self._draws = stream.isatty()
+        # What has scrolled out of sight cannot be drawn again.
+        self._draws = stream.isatty() and len(hosts) < shutil.get_terminal_size().lines
         self._drawn = 0  # lines
         self._last = 0.0
 
