@@ -31,7 +31,7 @@ TREE = ROOT / ".make" / "machine"
 NEEDED = ("ip", "nsenter", "setpriv", "systemd-nspawn")
 PREFIX = "lanpost-machine"
 INTERFACE = "lan0"
-LANS = 200  # at a time, on one host; each has the network 10.88.NUMBER.0/24
+LANS = 200  # at a time, on one host; each has the network 10.66.NUMBER.0/24
 ENVIRONMENT = ("env", "-i", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8")
 SHOWN_LINES = 80  # of each machine's journal, when a test fails
 
@@ -272,7 +272,7 @@ class MachineLan:
         try:
             self.number = self._exit.enter_context(_number())
             self._sweep()
-            self.network = f"10.88.{self.number}"
+            self.network = f"10.66.{self.number}"  # 10.88.0.0/16 is podman's
             self.host_address = f"{self.network}.254"
             self.bridge = f"lpm{self.number}"
             run("ip", "link", "add", self.bridge, "type", "bridge")

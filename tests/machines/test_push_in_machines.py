@@ -30,6 +30,7 @@ def give_ssh(terminal: Machine, folder: Path, **hosts: Machine) -> None:
     terminal.write("/root/.ssh/known_hosts", "".join(known), 0o600)
 
 
+@pytest.mark.timeout(400)  # three machines and two installations
 def test_from_the_terminal_to_directory_and_mail_server_and_a_mail_back(
     machine_lan: MachineLan, pyz: Path, tmp_path: Path
 ) -> None:
