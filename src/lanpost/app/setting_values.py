@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lanpost.content.fax.address import normal
 from lanpost.errors import InvalidValue
 from lanpost.model.address import MailAddress
 from lanpost.model.directory_url import DirectoryUrl
 from lanpost.model.duration import parse_duration
 from lanpost.model.endpoint import SMTP_PORT, Endpoint
+from lanpost.model.fax_number import normal
 from lanpost.model.networks import Network
 from lanpost.model.printer_url import PrinterUrl
 from lanpost.model.token import check_url

@@ -10,12 +10,13 @@ from __future__ import annotations
 from contextlib import suppress
 from datetime import datetime, timedelta
 
-from lanpost.content.fax.address import FaxAddress, bare, normal, read
+from lanpost.content.fax.address import FaxAddress, bare, read
 from lanpost.content.report_text import xtext_decoded
 from lanpost.errors import InvalidAddress
 from lanpost.model.address import MailAddress
 from lanpost.model.binding import Entry
 from lanpost.model.envelope import Recipient
+from lanpost.model.fax_number import normal
 from lanpost.service.ports import Chart, Clock
 
 DETAIL = "facsimileTelephoneNumber"

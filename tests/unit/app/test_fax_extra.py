@@ -22,7 +22,7 @@ def test_what_is_missing_is_told_with_the_remedy(monkeypatch: pytest.MonkeyPatch
 
 def test_the_receiving_fax_machine_loads_none_of_them() -> None:
     """They are for the process that looks at a fax: whatever they do, they do it there."""
-    code = "import sys, lanpost.cli.fax_receive; print({'PIL', 'pikepdf', 'pypdfium2'} & set(sys.modules))"
+    code = "import sys, lanpost.cli.fax_receive; print({'PIL', 'numpy', 'pikepdf', 'pypdfium2'} & set(sys.modules))"
     environment = {**os.environ, "PYTHONPATH": str(Path(lanpost.__file__).parent.parent)}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"

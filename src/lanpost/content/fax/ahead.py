@@ -19,12 +19,18 @@ def ahead(work: Callable[[One], Other], items: Iterable[One]) -> Iterator[Other]
     with ThreadPoolExecutor(1, "pages") as thread:
         under_way: Future[Other] | None = None
         for item in items:
-            done, under_way = under_way, None
-            if done is not None:
-                result = done.result()
-                under_way = thread.submit(work, item)
-                yield result
+            if under_way is None:
+                under_way = _begun(thread, work, item)
             else:
-                under_way = thread.submit(work, item)
+                result = under_way.result()
+                under_way = _begun(thread, work, item)
+                yield result
         if under_way is not None:
             yield under_way.result()
+
+
+def _begun(thread: ThreadPoolExecutor, work: Callable[[One], Other], item: One) -> Future[Other]:
+    try:
+        return thread.submit(work, item)
+    except RuntimeError as error:  # no thread can be had, which within a limit of memory is what lacks
+        raise MemoryError(str(error)) from error

@@ -6,8 +6,7 @@ A band of the page at a time, so that all of it stays in the processor's cache.
 from __future__ import annotations
 
 from functools import cache
-
-from PIL import Image, ImageFilter
+from typing import TypeVar
 
 from lanpost.content.fax.arrays import NDArray, Octets, np
 
@@ -18,25 +17,37 @@ TONED = 170  # of 255: a block with a greater share of tones is one of a photogr
 MIN_BLOCKS = 6  # fewer together are a grey letter or a line
 BAND = 8 * BLOCK  # rows
 
+AnyBlock = TypeVar("AnyBlock", np.bool_, np.uint8)
 Truths = NDArray[np.bool_]
+Numbers = NDArray[np.uint64]
 
 
-def black_and_white(greys: Octets) -> Octets:
-    """Rows of packed dots, 1 is black; of rows of greys, whose number is a multiple of BLOCK."""
+def black_and_white(greys: bytes | memoryview, width: int) -> bytes:
+    """Rows of packed dots, 1 is black; of rows of `width` greys, a multiple of BLOCK."""
+    return _black_and_white(np.frombuffer(greys, np.uint8).reshape(-1, width)).tobytes()
+
+
+def _black_and_white(greys: Octets) -> Octets:
     height, width = greys.shape
     page: Octets = np.empty((height, width // 8), np.uint8)
-    tones: list[NDArray[np.uint16]] = []
+    tones: list[Numbers] = []
+    truths, above = np.zeros((BAND, width), np.bool_), np.empty((BAND, width), np.uint8)
     for top in range(0, height, BAND):
         band = greys[top : top + BAND]
-        page[top : top + BAND] = np.packbits(band < THRESHOLD, axis=1)
-        tones.append(_tones(band))
-    blocks = _photographs(np.concatenate(tones), height)
+        rows = len(band)
+        np.less(band, THRESHOLD, out=truths[:rows])
+        page[top : top + BAND] = np.packbits(truths[:rows], axis=1)
+        np.subtract(band, np.uint8(MIDDLE[0]), out=above[:rows])  # what is darker than that wraps around
+        np.less_equal(above[:rows], MIDDLE[1] - MIDDLE[0], out=truths[:rows])
+        truths[rows:] = False
+        tones.append(_in_blocks(truths))
+    blocks = _photographs(np.concatenate(tones)[: -(-height // BLOCK)], height)
     if blocks is not None:
-        down, across = blocks.nonzero()
-        rows = slice(BLOCK * down.min(), BLOCK * (down.max() + 1))
-        octets = slice(BLOCK // 8 * across.min(), BLOCK // 8 * (across.max() + 1))
-        mask = blocks.repeat(BLOCK, 0)[:height].repeat(BLOCK // 8, 1)[rows, octets]
-        page[rows, octets][mask] = dithered(greys[rows, 8 * octets.start : 8 * octets.stop])[mask]
+        down, across = (slice(places.min(), places.max() + 1) for places in blocks.nonzero())
+        part = page[BLOCK * down.start : BLOCK * down.stop, BLOCK // 8 * across.start : BLOCK // 8 * across.stop]
+        tinted = greys[BLOCK * down.start : BLOCK * down.stop, BLOCK * across.start : BLOCK * across.stop]
+        mask = blocks[down, across].repeat(BLOCK, 0)[: len(part)].repeat(BLOCK // 8, 1)
+        np.copyto(part, dithered(tinted), where=mask)
     return page
 
 
@@ -48,26 +59,34 @@ def dithered(greys: Octets) -> Octets:
     return page
 
 
-def _tones(greys: Octets) -> NDArray[np.uint16]:
-    """How many dots of each block are tones."""
-    tones = greys - np.uint8(MIDDLE[0]) <= MIDDLE[1] - MIDDLE[0]  # what is darker wraps around
-    eights = tones.view(np.uint64)  # the rows of a block are added up eight dots at a time, 16 at most in an octet
-    columns = np.add.reduceat(eights, np.arange(0, len(eights), BLOCK), axis=0).view(np.uint8)
-    blocks: NDArray[np.uint16] = columns.reshape(len(columns), -1, BLOCK).sum(axis=2, dtype=np.uint16)
-    return blocks
+def _in_blocks(truths: Truths) -> Numbers:
+    """How many are true in each block: eight dots, then sixteen, are added up at once, as parts of one number."""
+    rows, width = truths.shape
+    eights = truths.view(np.uint64).reshape(rows // BLOCK, BLOCK, width // 8).sum(axis=1)  # 16 in an octet, at most
+    sixteens = eights[:, 0::2] + eights[:, 1::2]
+    pairs = (sixteens & 0x00FF00FF00FF00FF) + (sixteens >> 8 & 0x00FF00FF00FF00FF)
+    counts: Numbers = pairs * 0x0001000100010001 >> 48
+    return counts
 
 
-def _photographs(tones: NDArray[np.uint16], height: int) -> Truths | None:
+def _photographs(tones: Numbers, height: int) -> Truths | None:
     """Which blocks are a photograph's; None: there is none."""
-    dots = np.full((len(tones), 1), BLOCK * BLOCK)
+    dots = np.full((len(tones), 1), BLOCK * BLOCK, np.uint64)
     dots[-1] = ((height - 1) % BLOCK + 1) * BLOCK
-    toned = (tones * 255 + dots // 2) // dots >= TONED
+    toned = tones * 255 + dots // 2 >= TONED * dots
     if np.count_nonzero(toned) < MIN_BLOCKS:
         return None
     # Blocks that stand alone are dropped; then gaps, the bright and dark places of a photograph, are closed.
-    image = Image.fromarray(toned.view(np.uint8)).filter(ImageFilter.MedianFilter(3))
-    closed = image.filter(ImageFilter.MaxFilter(5)).filter(ImageFilter.MinFilter(3))
-    return np.asarray(closed).view(np.bool_) if image.getbbox() else None
+    kept: Truths = np.add.reduce(_near(toned.view(np.uint8), 1)) >= 5
+    closed = np.logical_and.reduce(_near(np.logical_or.reduce(_near(kept, 2)), 1))
+    return closed if closed.any() else None
+
+
+def _near(blocks: NDArray[AnyBlock], reach: int) -> list[NDArray[AnyBlock]]:
+    """All that are so near each block; beyond the page's edge is what is at the edge."""
+    wide = np.pad(blocks, reach, "edge")
+    steps = range(2 * reach + 1)
+    return [wide[down : down + len(blocks), right : right + blocks.shape[1]] for down in steps for right in steps]
 
 
 @cache
