@@ -10,7 +10,7 @@ import asyncio
 import hashlib
 import zipfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 from typing import Protocol
@@ -25,6 +25,7 @@ from lanpost.wire.push import Answer, File, Got, Installed, Installing, Line, Ma
 
 CHUNK = 1 << 18  # octets read from the file at a time
 _OURS = "lanpost: "  # begins the line in which a command of ours says what is wrong
+_REMARK = "next: "  # begins a line in which `install` says what is left to do
 COMMAND = "/usr/local/bin/lanpost"  # where an installation has it
 
 
@@ -46,6 +47,7 @@ class Done:
     before: str | None
     octets: int  # of the file, sent
     files: tuple[str, ...]  # of the configuration, written
+    remarks: tuple[str, ...] = ()  # what is left to do there, in words
 
 
 def open_parcel(file: Path) -> Parcel:
@@ -90,9 +92,10 @@ async def push(
         offset = await asyncio.to_thread(_agreed, file, plan, parcel)
         octets = 0 if plan.at_hand else parcel.size - offset
         done = Done(parcel.archive.version, plan.current, octets, tuple(each.path for each in files))
-        if not dry_run:
-            await _carry_out(connection, file, offset, octets, files, arguments, watcher)
-        return done
+        if dry_run:
+            return done
+        lines = await _carry_out(connection, file, offset, octets, files, arguments, watcher)
+        return replace(done, remarks=tuple(line for line in lines if line.startswith(_REMARK)))
 
 
 async def ask_for_chart(host: str, way: Way) -> ChartOffer:
@@ -123,7 +126,8 @@ async def _carry_out(
     files: Sequence[File],
     arguments: Sequence[str],
     watcher: Watcher,
-) -> None:
+) -> list[str]:
+    """The lines that the installation printed."""
     connection.session.go(offset, files, arguments)
     await connection.send()
     total = offset + octets
@@ -146,6 +150,7 @@ async def _carry_out(
         ours = [line.removeprefix(_OURS) for line in lines if line.startswith(_OURS)]  # others may stand behind it
         why = (ours or [line for line in lines if line] or ["its installation failed"])[-1]
         raise PushFailed(f"{why} ({stays} there)")
+    return lines
 
 
 async def _send(connection: SshConnection, file: Path, offset: int, octets: int) -> None:

@@ -121,6 +121,9 @@ def push(hosts: tuple[str, ...], jobs: int, dry_run: bool, as_json: bool, **opti
         click.echo(err=True)
     if as_json:
         print_json([_as_dict(result) for result in results.values()])
+    for result in results.values():
+        for remark in result.done.remarks if result.done else ():
+            click.echo(f"{result.host}: {remark}", err=True)
     failed = [result for result in results.values() if result.done is None]
     for result in failed:
         click.echo(f"lanpost: {result.host}: {result.text}", err=True)
