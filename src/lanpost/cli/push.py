@@ -94,6 +94,8 @@ def push(hosts: tuple[str, ...], jobs: int, dry_run: bool, as_json: bool, **opti
         if options["directory"]:
             wishes = await _with_chart(roles, options, way)
         progress = Progress(hosts, sys.stderr)
+        if not way.may_ask:
+            progress.draw(now=True)
         turns = asyncio.Semaphore(jobs)
 
         async def one(host: str) -> None:
@@ -186,7 +188,7 @@ def _told(done: Done, parcel: Parcel, roles: Sequence[str], *, dry_run: bool) ->
     what = f"lanpost {done.version}{over}" + (f" for {', '.join(roles)}" if roles else "")
     written = f"; {', '.join(done.files)} written" if done.files else ""
     if not dry_run:
-        return f"done: {what} is installed and runs{written}"
+        return f"done: {what} is in force{written}"
     sent = f"{done.octets / 1e6:.1f} of {parcel.size / 1e6:.1f} MB" if done.octets else "nothing"
     return f"would send {sent} and install {what}" + (
         f"; would write {', '.join(done.files)}" if done.files else ""
