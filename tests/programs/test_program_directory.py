@@ -98,6 +98,15 @@ def test_other_machines_are_told_how_to_ask_it(tmp_path: Path, directory: Direct
     assert "no server is running" in everywhere.lanpost("chart", "offer", status=1)
 
 
+def test_a_mail_server_without_an_account_there_is_told_where_to_do_it(
+    tmp_path: Path, directory: DirectoryProgram
+) -> None:
+    asking = tmp_path / "lanpost.toml"
+    asking.write_text(f'data = "data"\n[chart]\nurl = "{directory.url}/{BASE}"\n')
+    said = directory.lanpost("chart", "set", "fax9", "10.0.5.9", config=asking, status=1)
+    assert "name an account in chart.bind_dn, or do it at the directory itself" in said
+
+
 def test_what_the_commands_write_is_found_by_those_who_are_connected(directory: DirectoryProgram) -> None:
     with Client(directory.port) as client:
         one = f.Equals("mail", b"hand1@office.lan")

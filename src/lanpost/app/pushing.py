@@ -144,7 +144,8 @@ async def _carry_out(
     lines = []
     while isinstance(said := await connection.either(Line, Installed), Line):
         lines.append(said.text)
-        watcher.said(said.text)
+        if not said.text.startswith(_REMARK):  # told at the end
+            watcher.said(said.text)
     if said.status:
         stays = f"lanpost {said.current} is in force" if said.current else "nothing is installed"
         ours = [line.removeprefix(_OURS) for line in lines if line.startswith(_OURS)]  # others may stand behind it

@@ -184,7 +184,7 @@ async def _with_chart(roles: tuple[Role, ...], options: dict[str, Any], way: Way
 
 def _told(done: Done, parcel: Parcel, roles: Sequence[str], *, dry_run: bool) -> str:
     """One line on what was done, or would be."""
-    over = "" if done.before is None else f" over {done.before}"
+    over = "" if done.before in (None, done.version) else f" over {done.before}"
     what = f"lanpost {done.version}{over}" + (f" for {', '.join(roles)}" if roles else "")
     written = f"; {', '.join(done.files)} written" if done.files else ""
     if not dry_run:
