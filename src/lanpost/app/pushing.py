@@ -21,7 +21,7 @@ from lanpost.content.chart_offer import ChartOffer, read_offer
 from lanpost.errors import InvalidArchive, InvalidValue, PushFailed
 from lanpost.service.pushing import Parcel, Wishes, check_machine, check_plan, request_for
 from lanpost.store.program_build import room_for
-from lanpost.wire.push import Answer, File, Got, Installed, Installing, Line, Machine, Plan, Ready
+from lanpost.wire.push import Answer, File, Got, Installed, Installing, Line, Machine, Plan
 
 CHUNK = 1 << 18  # octets read from the file at a time
 _OURS = "lanpost: "  # begins the line in which a command of ours says what is wrong
@@ -82,7 +82,7 @@ async def push(
     """
     async with SshConnection(host, way) as connection:
         session = connection.session
-        await connection.event(Ready)
+        await connection.ready()
         session.request(_first_stage(), request_for(parcel, wishes))
         await connection.send()
         wheels = check_machine(await connection.event(Machine), parcel, wishes)
@@ -101,7 +101,7 @@ async def push(
 async def ask_for_chart(host: str, way: Way) -> ChartOffer:
     """Where the chart of the directory at `host` is."""
     async with SshConnection(host, way) as connection:
-        await connection.event(Ready)
+        await connection.ready()
         connection.session.ask(_first_stage(), [COMMAND, "chart", "offer", "--json"])
         await connection.send()
         machine = await connection.event(Machine)
