@@ -181,7 +181,10 @@ class SshLab:
         for name, added in (("passwd", accounts), ("shadow", shadow)):
             (own / name).write_text(Path("/etc", name).read_text() + "\n".join(added) + "\n")
         (own / "shadow").chmod(0o600)
-        (own / "sudoers").write_text("trusted ALL=(ALL) NOPASSWD: ALL\nasked ALL=(ALL) ALL\n")
+        # As Debian has it: what sudo runs gets a terminal of its own, and its pipes stay as they are.
+        (own / "sudoers").write_text(
+            "Defaults use_pty\nDefaults env_reset\ntrusted ALL=(ALL) NOPASSWD: ALL\nasked ALL=(ALL) ALL\n"
+        )
         (own / "sudoers").chmod(0o440)
         for name, prelude in PYTHONS.items():
             python = (
