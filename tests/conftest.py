@@ -7,16 +7,18 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 from hypothesis import settings
 
+from tests.built_file import built, shared_folder
 from tests.program import Program
 
 # A busy machine is no fault of the code: nothing here is tested by its time.
 settings.register_profile("lanpost", deadline=None)
 settings.load_profile("lanpost")
 
-FOREIGN = ("peer", "lab")  # marks of tests that need more than Python
-FOLDERS = [Path(__file__).parent / "peers", Path(__file__).parent / "lab"]
+FOREIGN = ("peer", "lab", "machine")  # marks of tests that need more than Python
+FOLDERS = [Path(__file__).parent / name for name in ("peers", "lab", "machines")]
 
 
 def in_ci() -> bool:
@@ -61,8 +63,21 @@ def reason_of(report: pytest.TestReport | pytest.CollectReport) -> str:
     return str(report.longrepr[2]) if isinstance(report.longrepr, tuple) else str(report.longrepr)
 
 
+@pytest.fixture(autouse=True)
+def logs_as_before() -> Iterator[None]:
+    """A command that ran within a test's own process says where logs go; the next test does not know of it."""
+    yield
+    structlog.reset_defaults()
+
+
 @pytest.fixture(scope="session")
 def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
     """A running `lanpost serve` for all who only use it."""
     with Program(tmp_path_factory.mktemp("program")) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def pyz(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """lanpost.pyz of this checkout, built once for all workers of a run."""
+    return built(shared_folder(tmp_path_factory) / "lanpost-dist")

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 from bench.processes import free_port
 
-from tests.program import HOST, PATIENCE, Program, lay_over
+from tests.program import HOST, PATIENCE, SOURCE, Program, lay_over
 
 SUFFIX = "dc=office,dc=lan"
 BASE = f"ou=chart,{SUFFIX}"
@@ -33,7 +33,11 @@ class DirectoryProgram(Program):
     command = "directory"
 
     def __init__(
-        self, folder: Path, settings: Mapping[str, Any] | None = None, within: Sequence[str | Path] = ()
+        self,
+        folder: Path,
+        settings: Mapping[str, Any] | None = None,
+        within: Sequence[str | Path] = (),
+        source: Path = SOURCE,
     ) -> None:
         self.port = free_port()
         folder.mkdir(parents=True, exist_ok=True)
@@ -43,7 +47,7 @@ class DirectoryProgram(Program):
             "ldap": {"listen": [f"{HOST}:{self.port}"], "admin_password_file": "admin.password"},
         }
         lay_over(chosen, settings or {})
-        super().__init__(folder, chosen, within)
+        super().__init__(folder, chosen, within, source)
 
     @property
     def url(self) -> str:

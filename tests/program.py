@@ -39,19 +39,37 @@ SETTINGS: dict[str, Any] = {
     "delivery": {"first_retry": "200ms", "last_retry": "1s", "cut_through_timeout": "2s"},
     "log": {"format": "json"},
 }
+TOGETHER = """
+import contextlib, io, json, sys
+from lanpost.cli.main import main
+printed = []
+for words in json.load(sys.stdin):
+    printed.append(io.StringIO())
+    with contextlib.redirect_stdout(printed[-1]):
+        try:
+            main(words)
+        except SystemExit as stop:
+            if stop.code:
+                sys.exit(f"{words}: status {stop.code}")
+print(json.dumps([each.getvalue() for each in printed]))
+"""
 SERVICES = ("smtp", "submission", "pop3", "http")
 
 
 class Program:
     """One server. `settings` are laid over SETTINGS, table by table, and over the ports that it chooses.
 
-    `within`: a command that becomes the one behind it, in surroundings of its own.
+    `within`: a command that becomes the one behind it, in surroundings of its own. `source`: of another version.
     """
 
     command = "serve"
 
     def __init__(
-        self, folder: Path, settings: Mapping[str, Any] | None = None, within: Sequence[str | Path] = ()
+        self,
+        folder: Path,
+        settings: Mapping[str, Any] | None = None,
+        within: Sequence[str | Path] = (),
+        source: Path = SOURCE,
     ) -> None:
         self.folder = folder
         self.within = within
@@ -61,8 +79,7 @@ class Program:
         self.process: subprocess.Popen[bytes] | None = None
         self._numbers = itertools.count(1)
         self._log = folder / "server.log"
-        self._environment = {**os.environ, "PYTHONPATH": str(SOURCE)}
-        self._environment.pop("LANPOST_CONFIG", None)
+        self.use(source)
         listen = {name: {"listen": [f"{HOST}:{port}"]} for name, port in self.ports.items()}
         endpoints = {"delivery": {"endpoint_ports": [self.endpoint_port]}}
         self.settings: dict[str, Any] = {}
@@ -70,6 +87,10 @@ class Program:
             lay_over(self.settings, layer)
         folder.mkdir(parents=True, exist_ok=True)
         self.write_settings()
+
+    def use(self, source: Path) -> None:
+        """Start and ask from now on with the version whose package lies there."""
+        self._environment = environment_of(source)
 
     def write_settings(self) -> None:
         """The configuration file, from `settings` as they are now."""
@@ -126,23 +147,22 @@ class Program:
 
     # -- what one does with it
 
-    def lanpost(self, *words: str, given: str = "", status: int = 0, config: Path | None = None) -> str:
+    def lanpost(
+        self,
+        *words: str,
+        given: str = "",
+        status: int = 0,
+        config: Path | None = None,
+        printed: bool = False,
+    ) -> str:
         """A command on this server's configuration; `given` is its standard input. What it printed.
 
-        `config`: another's, as a terminal's on this machine.
+        Where it fails, what it complained of; `printed`: what it printed then, too. `config`: another's, as a
+        terminal's on this machine.
         """
-        done = subprocess.run(
-            [sys.executable, "-m", "lanpost", *words, "--config", str(config or self.file)],
-            input=given,
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE,
-            check=False,
-            env=self._environment,
+        return run_lanpost(
+            self._environment, config or self.file, *words, given=given, status=status, printed=printed
         )
-        command = " ".join(words)
-        assert done.returncode == status, f"lanpost {command}: status {done.returncode}: {done.stdout}{done.stderr}"
-        return done.stdout if status == 0 else done.stderr
 
     @property
     def environment(self) -> Mapping[str, str]:
@@ -152,6 +172,22 @@ class Program:
     def lanpost_json(self, *words: str) -> Any:
         """A command with `--json`, read."""
         return json.loads(self.lanpost(*words, "--json"))
+
+    def lanpost_together(self, *commands: Sequence[str]) -> list[str]:
+        """Commands one after the other in one process, which is started once. What each printed."""
+        given = json.dumps([[*words, "--config", str(self.file)] for words in commands])
+        done = subprocess.run(
+            [sys.executable, "-c", TOGETHER],
+            input=given,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+            env=self._environment,
+        )
+        assert done.returncode == 0, f"{commands}: {done.stderr}"
+        printed: list[str] = json.loads(done.stdout)
+        return printed
 
     def new_name(self, kind: str = "fax") -> str:
         """A terminal's or person's name that nobody else in this session has."""
@@ -191,6 +227,36 @@ class Program:
                 return True
         except OSError:
             return False
+
+
+def environment_of(source: Path) -> dict[str, str]:
+    """In which the version runs whose package lies there, with no configuration but what it is given."""
+    environment = {**os.environ, "PYTHONPATH": str(source)}
+    environment.pop("LANPOST_CONFIG", None)
+    return environment
+
+
+def run_lanpost(
+    environment: Mapping[str, str],
+    config: Path,
+    *words: str,
+    given: str = "",
+    status: int = 0,
+    printed: bool = False,
+) -> str:
+    """A command to its end, which must be with that status. What it printed, or (not `printed`) its complaint."""
+    done = subprocess.run(
+        [sys.executable, "-m", "lanpost", *words, "--config", str(config)],
+        input=given,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+        env=environment,
+    )
+    command = " ".join(words)
+    assert done.returncode == status, f"lanpost {command}: status {done.returncode}: {done.stdout}{done.stderr}"
+    return done.stdout if status == 0 or printed else done.stderr
 
 
 def lay_over(below: dict[str, Any], above: Mapping[str, Any]) -> None:

@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from collections import Counter
 from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime
@@ -15,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from lanpost import __version__
 from lanpost.app.config import parse
 from lanpost.app.settings import Settings
 from lanpost.cli.main import COMMANDS
@@ -89,6 +91,10 @@ def test_commands_in_the_pages_exist() -> None:
         re.findall(r"^lanpost ([a-z-]+)", told, re.MULTILINE)
     )
     assert named <= set(COMMANDS)
+
+
+def test_code_and_package_are_of_one_version() -> None:
+    assert tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["version"] == __version__
 
 
 def test_each_decision_has_a_number_of_its_own() -> None:

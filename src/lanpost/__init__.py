@@ -2,16 +2,6 @@
 
 from __future__ import annotations
 
-__version__: str
-
-
-def __getattr__(name: str) -> str:
-    """`__version__`, when it is asked for: finding it out takes longer than a DHCP server's whole hook."""
-    if name != "__version__":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return version("lanpost")
-    except PackageNotFoundError:  # run from a plain folder or a zip
-        return "0.1.0"
+# Written here too, not only in pyproject.toml: asking importlib.metadata takes longer than a DHCP server's whole
+# hook, loads a dozen modules onto a small device, and has no answer where we run from a plain folder or a zip.
+__version__ = "0.1.0"

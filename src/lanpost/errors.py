@@ -5,6 +5,7 @@ LanpostError
     InvalidAddress, InvalidEndpoint, InvalidBinding, InvalidDetails
     InvalidName                  no distinguished name of a directory
     InvalidFilter                no search filter of a directory
+    InvalidArchive               a lanpost.pyz that cannot be used, or not here
   ConfigurationError             file, key, value and remedy
   LocalProtocolError             our own caller broke a session's order: a bug, it propagates
   LdapProtocolError              what an LDAP peer sent cannot be read: caught in the session, never beyond it
@@ -21,10 +22,14 @@ LanpostError
     StoreBusy                    somebody else holds it
   ServerNotRunning               nobody answers at the server's control socket
   ChartUnavailable               the inquiry got no answer: never read as "no such address"
+    CertificateUnknown           nobody vouches for the server's certificate, or it is not the one pinned
   RegistrationRefused            knows its HTTP status
   RegistrarUnreachable           a terminal got no usable answer; knows whether for want of an address or route
   RegistrarUntrusted             whoever answered is not the registrar that the terminal's token pins
+  InstallationError              the program cannot be installed, rolled back or removed here
+    ServiceFailed                a service does not come up; knows the last lines of its log
   DiscoveryUnavailable           no DNS-SD here: no library, or no multicast
+  PushFailed                     lanpost could not be put on one machine
 """
 
 from __future__ import annotations
@@ -60,6 +65,10 @@ class InvalidName(InvalidValue):
 
 class InvalidFilter(InvalidValue):
     """Not a search filter (RFC 4515)."""
+
+
+class InvalidArchive(InvalidValue):
+    """A `lanpost.pyz` whose manifest cannot be read, or that holds nothing for this machine."""
 
 
 class InvalidProof(InvalidValue):
@@ -183,6 +192,10 @@ class ChartUnavailable(LanpostError):
     """The chart did not answer the inquiry. To SMTP: 451 4.4.3, or the spool."""
 
 
+class CertificateUnknown(ChartUnavailable):
+    """Nobody vouches for the certificate of an HTTPS server, or it is another than the one pinned."""
+
+
 class RegistrationRefused(LanpostError):
     """The registrar refused. `http_status` is for the API's problem details (RFC 9457)."""
 
@@ -213,3 +226,19 @@ class RegistrarUntrusted(LanpostError):
 
 class DiscoveryUnavailable(LanpostError):
     """Services cannot be told of or looked for on the link."""
+
+
+class InstallationError(LanpostError):
+    """The program cannot be installed, rolled back or removed on this machine; says what to do."""
+
+
+class ServiceFailed(InstallationError):
+    """A service was started and does not come up. `log`: its last lines."""
+
+    def __init__(self, text: str, log: str = "") -> None:
+        super().__init__(text)
+        self.log = log
+
+
+class PushFailed(LanpostError):
+    """lanpost could not be put on another machine, which is as it was. `str()` says why, not which one."""

@@ -28,11 +28,13 @@ AccessLog {0}/access
 PageLog {0}/pages
 ErrorLog {0}/log
 Printcap
+ServerKeychain {0}/etc/ssl
 FileDevice Yes
 Sandboxing relaxed
 """
 DAEMON = """\
 Listen 127.0.0.1:{1}
+ServerName localhost
 Browsing Off
 DefaultAuthType None
 WebInterface No
@@ -62,25 +64,35 @@ JobSheets none none
 class CupsServer:
     """One that is running; `accepting`: its printer takes jobs."""
 
-    def __init__(self, folder: Path, *, accepting: bool = True) -> None:
+    def __init__(self, folder: Path, *, accepting: bool = True, tls: bytes = b"") -> None:
         self.folder = folder
         self.port = free_port()
         self._accepting = accepting
+        self._tls = tls
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
         return f"ipp://127.0.0.1:{self.port}/printers/office"
 
+    @property
+    def safe_url(self) -> str:
+        """The same by TLS: `tls` is the certificate that is shown then, with its key, PEM."""
+        return self.url.replace("ipp:", "ipps:")
+
     def __enter__(self) -> Self:
         if not shutil.which(CUPSD):
             pytest.skip("cupsd is not installed")
-        for name in ("etc", "spool", "cache", "run", "tmp"):
+        for name in ("etc/ssl", "spool", "cache", "run", "tmp"):
             (self.folder / name).mkdir(parents=True)
         for name, text in (("cups-files.conf", FILES), ("cupsd.conf", DAEMON), ("printers.conf", PRINTER)):
             filled = text.format(self.folder, self.port, "Yes" if self._accepting else "No")
             (self.folder / "etc" / name).write_text(filled)
         etc = self.folder / "etc"
+        if self._tls:
+            key, begin, certificate = self._tls.partition(b"-----BEGIN CERTIFICATE-----")
+            (etc / "ssl" / "localhost.key").write_bytes(key)
+            (etc / "ssl" / "localhost.crt").write_bytes(begin + certificate)
         self._process = subprocess.Popen(
             [CUPSD, "-f", "-c", etc / "cupsd.conf", "-s", etc / "cups-files.conf"],
             stdout=subprocess.DEVNULL,

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ssl
 from dataclasses import replace
+from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -13,7 +16,8 @@ from tests.peers.cups import CupsServer
 from lanpost.app.settings import Fax
 from lanpost.errors import PrinterError
 from lanpost.model.printer_url import PrinterUrl
-from lanpost.net.printer import Printer
+from lanpost.net.printer import Printer, PrinterTrust
+from lanpost.store.authority import Authority
 
 pytestmark = pytest.mark.peer
 
@@ -57,3 +61,43 @@ async def test_of_a_document_that_form_is_printed_which_the_printer_takes(tmp_pa
             await printer.print("x", {"application/x-nothing": b"x"})
         assert refused.value.permanent
         await printer.close()
+
+
+async def test_a_printer_by_tls_is_known_by_its_authority_or_its_certificate(tmp_path: Path) -> None:
+    now = datetime.now(UTC)
+    authority = Authority.open(tmp_path / "ca", now)
+    shown = authority.issue_server(["127.0.0.1"], now)
+    with CupsServer(tmp_path / "cups", tls=shown) as cups:
+        url = PrinterUrl.parse(cups.safe_url)
+
+        async def say(trust: PrinterTrust) -> str:
+            """The complaint; empty: it prints."""
+            printer = Printer(url, "lanpost", trust=trust)
+            try:
+                await printer.print("x", {"application/pdf": b"%PDF-1.3\n"})
+            except PrinterError as error:
+                return str(error)
+            finally:
+                await printer.close()
+            return ""
+
+        digest = sha256(ssl.PEM_cert_to_DER_cert(shown[shown.index(b"-----BEGIN CERT") :].decode())).hexdigest()
+        complaint = await say(PrinterTrust())
+        assert "a certificate that nobody here vouches for" in complaint
+        assert f'fax.printer_pin = "{digest}"' in complaint
+        assert "another certificate than the one pinned" in await say(PrinterTrust(pin="0" * 64))
+        assert cups.documents() == []
+        assert await say(PrinterTrust(ssl.create_default_context(cafile=authority.ca_file))) == ""
+        assert await say(PrinterTrust(pin=digest)) == ""
+        assert cups.documents() == [b"%PDF-1.3\n"] * 2
+
+
+async def test_each_fax_is_printed_by_tls_too(tmp_path: Path) -> None:
+    authority = Authority.open(tmp_path / "ca", datetime.now(UTC))
+    shown = authority.issue_server(["127.0.0.1"], datetime.now(UTC))
+    with CupsServer(tmp_path / "cups", tls=shown) as cups:
+        fax = replace(Fax(), printer=cups.safe_url, ca_file=str(authority.ca_file))
+        async with receiving(tmp_path, fax) as machine:
+            assert (await machine.take(mail_of(tiff_of(1))))[0] == 250
+            await machine.service.output.idle()
+            assert cups.documents() == [(machine.faxes()[0] / "fax.pdf").read_bytes()]

@@ -39,6 +39,11 @@ class Sender:
     def fax(self, *words: str, status: int = 0) -> str:
         return self.program.lanpost("fax", "send", *words, status=status, config=self.config)
 
+    def report(self, *words: str, status: int = 0) -> Any:
+        return json.loads(
+            self.program.lanpost("fax", "send", *words, "--json", status=status, config=self.config, printed=True)
+        )
+
     def file(self, data: bytes, name: str = "letter.pdf") -> str:
         file = self.folder / name
         file.write_bytes(data)
@@ -138,16 +143,92 @@ def test_direct_asks_the_chart_and_speaks_to_the_machine_itself(
     assert "has not reached nobody" in program.lanpost("fax", "send", note, "--to", "nobody", "--direct", status=1)
 
 
+@pytest.mark.parametrize("by_tls", [False, True])
+def test_who_logs_in_sends_by_the_submission_port(
+    program: Program, terminals: Terminals, tmp_path: Path, by_tls: bool
+) -> None:
+    name, machine = bound(program, terminals)
+    authority = tmp_path / "ca.pem"
+    authority.write_text(program.lanpost("ca", "export"))
+    trust = {"ca_file": str(authority)} if by_tls else {}
+    sender = Sender(program, tmp_path, via=f"{HOST}:{program.ports['submission']}", **trust)
+    note = sender.file(b"Hello", "note.txt")
+    assert "530 5.7.0" in sender.report(note, "--to", name, status=1)["results"][0]["said"]
+    assert sender.report(note, "--to", name, "--user", sender.name)["results"][0]["result"] == "ok"
+    (mail,) = machine.mails
+    assert (b" with ESMTPSA " if by_tls else b" with ESMTPA ") in mail.content
+
+
+def test_a_password_that_is_refused_is_told_in_the_report(
+    program: Program, sender: Sender, terminals: Terminals, tmp_path: Path
+) -> None:
+    name, machine = bound(program, terminals)
+    (tmp_path / "wrong").write_text("wrong horse\n")
+    words = ("--user", sender.name, "--password-file", str(tmp_path / "wrong"))
+    via = ("--via", f"{HOST}:{program.ports['submission']}")
+    report = sender.report(sender.file(b"Hello", "note.txt"), "--to", name, *via, *words, status=1)
+    assert f"does not let {sender.name} log in: 535 5.7.8" in report["results"][0]["said"]
+    assert not machine.mails
+
+
+def test_no_password_goes_in_the_clear_nor_to_a_server_that_nobody_vouches_for(
+    program: Program, terminals: Terminals, tmp_path: Path
+) -> None:
+    name, at = program.new_name(), program.new_endpoint()
+    stranger = terminals.listen(at, ScriptedEndpoint((b"mail", b"AUTH PLAIN")))
+    sender = Sender(program, tmp_path)
+    other = sender.config.with_name("careful.toml")
+    other.write_text(sender.config.read_text() + "[authentication]\nnetworks_without_tls = []\n")
+    note = sender.file(b"Hello", "note.txt")
+
+    def said(via: str) -> str:
+        words = ("fax", "send", note, "--to", name, "--user", sender.name, "--via", via, "--json")
+        return str(program.lanpost(*words, status=1, config=other, printed=True))
+
+    assert "offers no TLS, and the password must not cross" in said(f"{at[0]}:{at[1]}")
+    assert stranger.commands[-1].startswith(b"EHLO")
+    assert "a certificate that nobody vouches for" in said(f"{HOST}:{program.ports['submission']}")
+
+
+def test_a_machine_that_is_busy_is_tried_again(program: Program, sender: Sender, terminals: Terminals) -> None:
+    answers = [b"451 4.3.2 busy", b"450 4.3.2 still busy"]
+    busy = ScriptedEndpoint(decide=lambda verb, _: answers.pop(0) if verb == "RCPT" and answers else None)
+    name, machine = bound(program, terminals, busy)
+    words = ("fax", "send", sender.file(b"Hello", "note.txt"), "--to", name, "--direct", "--pause", "50ms")
+    said = program.lanpost(*words)
+    assert "Result:    OK (after 3 tries)" in said
+    assert len(machine.mails) == 1
+
+
+def test_a_machine_that_stays_busy_or_refuses_is_told_after_the_last_try(
+    program: Program, sender: Sender, terminals: Terminals
+) -> None:
+    note = sender.file(b"Hello", "note.txt")
+    for answer, tries in ((b"451 4.3.2 busy", 3), (b"554 5.7.1 never", 1)):
+        name, _ = bound(program, terminals, ScriptedEndpoint(answers={"MAIL": answer}))
+        words = ("--to", name, "--direct", "--pause", "50ms", "--retries", "2", "--json")
+        (result,) = json.loads(program.lanpost("fax", "send", note, *words, status=1, printed=True))["results"]
+        assert (result["result"], result["tries"]) == ("failed", tries)
+
+
 def test_a_machine_that_reads_profile_f_gets_it(program: Program, terminals: Terminals, tmp_path: Path) -> None:
     name, at = program.new_name(), program.new_endpoint()
-    terminals.listen(at)
+    machine = terminals.listen(at)
     table = tmp_path / "chart.csv"
-    table.write_text(f"address,endpoint,facsimileTelephoneNumber\n{name},{at[0]}:{at[1]},+4940987$twoDimensional\n")
+    table.write_text(
+        f"address,endpoint,facsimileTelephoneNumber\n{name},{at[0]}:{at[1]},+4940987$twoDimensional$a3Width$resolution8x15\n"
+    )
     program.lanpost("chart", "import", str(table))
-    note = tmp_path / "note.txt"
-    note.write_text("Hello")
+    plan = tmp_path / "plan.pdf"
+    plan.write_bytes(pdf(b"200 200 200 200 re f", size=(841.89, 1190.55)))
     via = f"{HOST}:{program.ports['smtp']}"
-    assert program.lanpost_json("fax", "send", str(note), "--to", name, "--via", via)["profile"] == "F"
+    for to in (name, "+4940987"):  # known by its number, too
+        told = program.lanpost_json("fax", "send", str(plan), "--to", to, "--via", via, "--superfine")
+        assert told["profile"] == "F"
+        tiff = message_from_bytes(machine.mails[-1].content).get_payload(decode=True)
+        assert isinstance(tiff, bytes)
+        (page,) = read_pages(tiff)
+        assert (page.width, page.x_dpi, page.y_dpi) == (2432, 204, 391)
 
 
 def test_the_report_is_faxed_to_the_machine_that_prints_reports(
@@ -160,6 +241,8 @@ def test_the_report_is_faxed_to_the_machine_that_prints_reports(
     assert subjects(machine.mails) == ["Fax: note (1 page)"]
     (report,) = reports.mails
     assert b"image/tiff" in report.content
+    sender.fax(sender.file(b"Hello", "note.txt"), "--to", printer, "--report-to", name)
+    program.wait_until(lambda: len(machine.mails) == 2, "the report at the other machine")
 
 
 @pytest.mark.parametrize(

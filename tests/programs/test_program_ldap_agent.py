@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -12,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.agent_program import AgentProgram
 from tests.directory_program import ADMIN, BASE, PASSWORD, DirectoryProgram
-from tests.program import PATIENCE, Program, as_toml
+from tests.program import Program, as_toml
 from tests.slapd import Slapd
 from tests.terminals import Terminals, subjects
 
@@ -26,41 +24,6 @@ class Site:
 
     mail: Program
     enrolling: Program
-
-
-class AgentProcess:
-    """`lanpost agent` on this machine, registering from an address of its own."""
-
-    def __init__(self, site: Site, folder: Path, token: str, at: tuple[str, int]) -> None:
-        self._site = site
-        self._folder = folder
-        self._file = folder / "agent.toml"
-        self.process: subprocess.Popen[bytes] | None = None
-        self.says_it_is_at(at)
-        site.mail.lanpost("agent", "enrol", token, config=self._file)
-
-    def says_it_is_at(self, at: tuple[str, int]) -> None:
-        """Its configuration; what a change of the network is to a terminal, a change of this is here."""
-        settings = {"data": "agent", "agent": {"port": at[1], "address": at[0], "goodbye": True}}
-        self._file.write_text(as_toml(settings))
-        if self.process is not None:
-            self.process.send_signal(signal.SIGHUP)
-
-    @contextmanager
-    def running(self) -> Iterator[None]:
-        with (self._folder / "agent.log").open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "lanpost", "agent", "--config", self._file],
-                stdout=log,
-                stderr=log,
-                env=self._site.mail.environment,
-            )
-        try:
-            yield
-        finally:
-            self.process.terminate()
-            status = self.process.wait(PATIENCE)
-        assert status == 0, (self._folder / "agent.log").read_text()
 
 
 @contextmanager
@@ -138,7 +101,7 @@ def test_mail_follows_a_terminal_that_speaks_to_the_directory_alone(
     assert all(url.startswith("ldaps://") for url in EnrolmentToken.decode(token["token"]).urls)
     send(mail, address, "held")
 
-    agent = AgentProcess(site, tmp_path, token["token"], first)
+    agent = AgentProgram(tmp_path, token["token"], first)
     with agent.running():
         mail.wait_until(lambda: outcome(mail, name) == ("endpoint", f"{first[0]}:{first[1]}"), "the registration")
         mail.wait_until(lambda: subjects(here.mails) == ["held"], "the held mail")

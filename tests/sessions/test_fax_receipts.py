@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from tests.pop3_running import PASSWORD, running_pop3
 
 from lanpost.app.config import parse
 from lanpost.app.fax_receipts import Maildir, mails_of, wait_for_receipts
@@ -84,9 +86,26 @@ def test_where_receipts_arrive_is_the_mailbox_or_the_terminal_s_own_maildir(tmp_
     file = tmp_path / "lanpost.toml"
     terminal = parse('[agent]\nreceive = "mail"\n', file)
     person = parse('[fax]\npop3 = "10.0.0.2"\n', file)
-    assert isinstance(mails_of(terminal, FAX1, "", "", now), Maildir)
-    mailbox = mails_of(person, FAX1, "", "secret", now)
+    assert isinstance(mails_of(terminal, str(FAX1), "", "", now), Maildir)
+    mailbox = mails_of(person, str(FAX1), "", "secret", now)
     assert isinstance(mailbox, Pop3Mailbox)
     assert mailbox.endpoint == Endpoint.parse("10.0.0.2:110")
     with pytest.raises(ConfigurationError, match="--pop3"):
-        mails_of(parse("", file), FAX1, "", "", now)
+        mails_of(parse("", file), str(FAX1), "", "", now)
+
+
+@pytest.mark.parametrize(("content", "told"), [(None, "No such file"), ("no PEM", "no certificate in PEM")])
+def test_a_file_of_authorities_that_cannot_be_used_is_named(tmp_path: Path, content: str | None, told: str) -> None:
+    if content is not None:
+        (tmp_path / "ca.pem").write_text(content)
+    settings = parse(f'data = "{tmp_path}"\n[fax]\nca_file = "ca.pem"\npop3 = "10.0.0.2"\n', tmp_path / "toml")
+    with pytest.raises(ConfigurationError, match=told):
+        mails_of(settings, "anna", "", "secret", datetime.now(UTC))
+
+
+def test_our_own_mailboxes_are_looked_into_by_tls(tmp_path: Path) -> None:
+    with running_pop3(tmp_path, plaintext=False) as server:
+        server.put(b"Subject: one\r\n\r\nHello\r\n")
+        trust = ssl.create_default_context(cafile=server.ca_file)
+        mailbox = Pop3Mailbox(Endpoint.of("127.0.0.1", server.port), "anna", PASSWORD, trust)
+        assert mailbox.new_mails() == [b"Subject: one\r\n\r\nHello"]

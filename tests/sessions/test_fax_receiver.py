@@ -18,6 +18,7 @@ from tests.fax_receiving import ANNA, FAX, mail_of, page_of, receiving, tiff_of
 from lanpost.app import fax_decoding
 from lanpost.app.settings import Fax
 from lanpost.content.fax.reading import read_pages
+from lanpost.content.report_text import xtext
 from lanpost.errors import ConfigurationError
 
 
@@ -253,3 +254,49 @@ async def test_a_sender_who_leaves_before_the_end_leaves_nothing(tmp_path: Path)
         assert (await machine.take(mail_of(tiff_of(1))))[0] == 250
         assert len(machine.faxes()) == 1
         assert machine.leftovers() == []
+
+
+NUMBER = replace(Fax(), number="+81312345678")
+
+
+@pytest.mark.parametrize(
+    ("to", "subaddress"),
+    [
+        ("FAX=+81312345678@fax1.office.lan", ""),
+        ("fax=+81312345678/t33s=12@office.lan", "12"),
+        ("FAX=81312345678/T33S=4711@[127.0.0.1]", "4711"),
+        ("+81312345678@office.lan", ""),
+    ],
+)
+async def test_mail_for_its_own_number_is_taken_and_the_subaddress_told(
+    tmp_path: Path, to: str, subaddress: str
+) -> None:
+    async with receiving(tmp_path, NUMBER) as machine:
+        assert (await machine.take(mail_of(tiff_of(1)), to=to))[0] == 250
+        _, facts = machine.fax()
+        assert (facts["recipient"], facts["subaddress"]) == (str(FAX), subaddress)
+
+
+async def test_the_subaddress_is_found_where_the_server_put_our_address_in_place_of_the_number(
+    tmp_path: Path,
+) -> None:
+    async with receiving(tmp_path, NUMBER) as machine:
+        original = xtext("FAX=+81312345678/T33S=12@office.lan")
+        assert (await machine.take(mail_of(tiff_of(1)), notify=[f"ORCPT=rfc822;{original}"]))[0] == 250
+        assert machine.fax()[1]["subaddress"] == "12"
+
+
+@pytest.mark.parametrize(
+    ("fax", "to", "code"),
+    [
+        (NUMBER, "FAX=+81312345679@fax1.office.lan", 550),
+        (NUMBER, "FAX=+81312345679@[127.0.0.1]", 550),
+        (NUMBER, "FAX=+81312345678@fax2.office.lan", 550),
+        (NUMBER, "FAX=+81312345679@office.lan", 450),
+        (Fax(), "FAX=+81312345678@[127.0.0.1]", 550),
+    ],
+)
+async def test_another_number_is_refused(tmp_path: Path, fax: Fax, to: str, code: int) -> None:
+    async with receiving(tmp_path, fax) as machine:
+        assert (await machine.take(mail_of(tiff_of(1)), to=to))[0] == code
+        assert machine.faxes() == []

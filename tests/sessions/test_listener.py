@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -11,6 +11,7 @@ import pytest
 
 from lanpost.errors import ConfigurationError
 from lanpost.net.listener import Connection, ConnectionLimits, Listener
+from lanpost.net.listening_sockets import bind
 
 REFUSAL = b"421 4.7.0 Too many connections\r\n"
 
@@ -47,9 +48,9 @@ async def listening(
     *listens: At,
     limits: ConnectionLimits | None = None,
     serve: Callable[[Listener], Connection] = Echo,
-    share_ports: bool = False,
+    sockets: Sequence[socket.socket] | None = None,
 ) -> AsyncIterator[Listener]:
-    listener = Listener("echo", listens or (At(),), serve, limits, refusal=REFUSAL, share_ports=share_ports)
+    listener = Listener("echo", listens or (At(),), serve, limits, refusal=REFUSAL, sockets=sockets)
     await listener.start()
     try:
         yield listener
@@ -77,12 +78,44 @@ async def test_ipv4_and_ipv6_wildcards_share_a_port() -> None:
         writer.close()
 
 
-async def test_processes_can_share_a_port() -> None:
-    async with (
-        listening(share_ports=True) as first,
-        listening(At(port=first.ports[0]), share_ports=True) as second,
-    ):
-        assert first.ports == second.ports
+async def test_whoever_connects_between_two_listeners_waits_for_the_second() -> None:
+    with bind("echo", At()) as sock:
+        async with listening(sockets=[sock]) as first:
+            _, served = await connect(first)
+        reader, waiting = await asyncio.open_connection(*sock.getsockname())
+        async with listening(sockets=[sock]):
+            assert (await reader.readline()).startswith(b"hello")
+        served.close()
+        waiting.close()
+
+
+async def test_the_clients_of_a_process_that_is_gone_are_served_until_it_is_back() -> None:
+    with bind("echo", At()) as sock, bind("echo", At()) as other:
+        async with listening(sockets=[sock]) as listener:
+            other.listen()
+            reader, waiting = await asyncio.open_connection(*other.getsockname())
+            listener.serve_for(1, [other])
+            assert (await reader.readline()).startswith(b"hello")
+            listener.serve_no_more_for(1)
+            reader, late = await asyncio.open_connection(*other.getsockname())
+            async with listening(sockets=[other]):
+                assert (await reader.readline()).startswith(b"hello")
+                assert listener.count == 1, "the one that came while the other process was gone"
+            waiting.close()
+            late.close()
+
+
+async def test_who_has_just_come_when_it_stops_may_say_what_he_came_for() -> None:
+    listener = Listener("echo", [At()], Echo, refusal=REFUSAL)
+    await listener.start()
+    reader, writer = await connect(listener)
+    await reader.readline()
+    stopped = asyncio.ensure_future(listener.drain(10))
+    writer.write(b"short\n")
+    assert await reader.readline() == b"short\n"
+    assert await reader.readline() == b"bye\n"
+    assert await stopped == 0
+    writer.close()
 
 
 @pytest.mark.parametrize("limits", [ConnectionLimits(2, 10), ConnectionLimits(10, 2)], ids=["total", "per client"])

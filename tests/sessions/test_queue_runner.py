@@ -137,6 +137,31 @@ async def test_held_mail_goes_the_moment_its_terminal_registers(tmp_path: Path) 
         await bench.empty()
 
 
+async def test_held_mail_for_a_fax_number_goes_the_moment_its_gateway_registers(tmp_path: Path) -> None:
+    async with queue_bench(tmp_path, Schedule()) as bench:
+        await bench.chart.add(address("gw"))
+        number = MailAddress.parse("FAX=+4930123/T33S=7@gw.office.lan")
+        mail = await bench.accept(Recipient(number))
+        await bench.until(lambda: mail.id in [each.id for each in bench.spool.mails() if _held(each)])
+        await bench.restart()
+        where = await bench.bind("gw", "10.0.0.7:25")
+        sent = await bench.sender.next()
+        assert (sent.endpoint, sent.to) == (where, [number.local])
+        await bench.empty()
+
+
+async def test_deferred_mail_for_a_fax_number_goes_the_moment_its_terminal_registers_again(tmp_path: Path) -> None:
+    async with queue_bench(tmp_path, Schedule(first_retry=300)) as bench:
+        old = await bench.bind("gw", "10.0.0.9:25")
+        bench.sender.behaviours[old] = refuse
+        await bench.accept(Recipient(MailAddress.parse("FAX=+4930123@gw.office.lan")))
+        await bench.sender.next()
+        await bench.until(lambda: bench.queue.counters.deferred == 1)
+        where = await bench.bind("gw", "10.0.0.7:25")
+        assert (await bench.sender.next()).endpoint == where
+        await bench.empty()
+
+
 def _held(mail: object) -> bool:
     return any(each.waiting is Waiting.HELD for each in mail.recipients)  # type: ignore[attr-defined]
 

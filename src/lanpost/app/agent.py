@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-from lanpost.app import agent_state, enrolment
+from lanpost.app import agent_state, enrolment, readiness
 from lanpost.app.agent_refresh import AgentRefresh
 from lanpost.app.agent_state import State, Status
 from lanpost.app.own_proof import OwnProof
@@ -41,6 +41,7 @@ from lanpost.net.address_watch import open_watch
 from lanpost.net.netlink import Change
 from lanpost.net.own_addresses import own_addresses
 from lanpost.service.renewal import Renewal
+from lanpost.store import formats
 
 log = logging.getLogger(__name__)
 
@@ -81,6 +82,7 @@ class Agent:
         self._read_settings = read_settings
         self._on_status = on_status
         self._special_service = start_service
+        formats.claim(settings.data)
         self._folder = enrolment.agent_folder(settings.data)
         self._way = RegistrarWay(self._folder, settings.agent)
         self._renewal = Renewal()
@@ -117,19 +119,24 @@ class Agent:
             self._watch = open_watch(self._noticed, servers, ways.hook_file, only_hook=ways.watch == "hook")
             self._refresh = AgentRefresh(self._folder, self._settings.agent.refresh_port, self._asked_to_register)
             self._obey_registrar()
+            alive = asyncio.ensure_future(readiness.tell_alive())
             try:
                 await self._tell(self._status)
+                readiness.notify("READY=1")  # it is at work, whether or not a server is there
                 await self._woken_within(FIRST_LOOK_SECONDS)
                 await self._settle()
                 while not self._stopping:
                     if self._reload:
-                        await self._reload_all()
+                        with readiness.reloading():
+                            await self._reload_all()
                     await self._interruptible(self._attempt())
                     while not await self._is_due():
                         pass
+                readiness.notify("STOPPING=1")
                 if self._settings.agent.goodbye:
                     await self._say_goodbye()
             finally:
+                alive.cancel()
                 self._watch.close()
                 await self._refresh.close()
                 if self._service:
@@ -331,6 +338,7 @@ class Agent:
     async def _tell(self, status: Status) -> None:
         self._status = replace(status, own_addresses=tuple(sorted(self._addresses)))
         await asyncio.to_thread(agent_state.write_status, self._folder, self._status)
+        readiness.notify(f"STATUS={status.state} {status.endpoint or status.reason}")
         self._on_status(self._status)
 
 

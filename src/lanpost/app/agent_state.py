@@ -75,7 +75,7 @@ def read_status(folder: Path) -> Status | None:
         fields = json.loads((folder / STATUS_FILE).read_text("utf-8"))
         fields["own_addresses"] = tuple(fields["own_addresses"])
         fields["state"] = State(fields["state"]) if _is_locked(folder) else State.STOPPED
-        return Status(**fields)
+        return Status(**{name: fields[name] for name in Status.__slots__ if name in fields})
     except FileNotFoundError:
         return None
     except OSError as error:

@@ -18,6 +18,7 @@ from lanpost.app.settings import Settings
 from lanpost.errors import StoreError
 from lanpost.net.own_addresses import own_addresses
 from lanpost.service.ports import Clock
+from lanpost.store import formats
 from lanpost.store.authority import Authority, Names
 
 FOLDER = "tls"  # in `data`
@@ -32,6 +33,7 @@ def utc_now() -> datetime:
 
 def open_authority(settings: Settings, clock: Clock = utc_now) -> Authority:
     """The CA of the data folder, made if need be. Raises StoreError."""
+    formats.require(settings.data)
     return Authority.open(settings.data / FOLDER, clock())
 
 

@@ -15,6 +15,7 @@ from lanpost.app.webdav import open_webdav
 from lanpost.app.webdav import url_problem as webdav_problem
 from lanpost.errors import ChartUnavailable, ConfigurationError, StoreError
 from lanpost.service.ports import Chart, ChartStore
+from lanpost.store import formats
 from lanpost.store.chart_sqlite import SqliteChart
 from lanpost.store.chart_xml_file import XmlFileChart
 
@@ -39,6 +40,7 @@ def _file_kind(scheme: str, open_store: Callable[[Path, Settings], ChartStore]) 
         return "" if is_path else f"write {scheme}:FILE, relative to `data`, or {scheme}:/PATH"
 
     def open_file(settings: Settings, rest: str) -> Chart:
+        formats.require(settings.data)
         try:
             return ThreadedChart(open_store(settings.data / Path(_path(rest)), settings))
         except StoreError as error:
@@ -82,7 +84,8 @@ def url_problem(url: str) -> str:
 def open_chart(settings: Settings) -> Chart:
     """The chart of `chart.url`, made if it is a file that does not exist yet. The caller closes it.
 
-    Raises ConfigurationError for a URL that cannot be used, ChartUnavailable where the chart cannot.
+    Raises ConfigurationError for a URL that cannot be used, ChartUnavailable where the chart cannot, StoreError
+    where the data folder that it is in is of another version's format.
     """
     if problem := url_problem(settings.chart.url):
         raise ConfigurationError(f"{settings.file or 'built-in settings'}: {problem}")

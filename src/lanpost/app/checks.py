@@ -11,10 +11,11 @@ from lanpost.app import chart_directory, webdav
 from lanpost.app.charts import url_problem
 from lanpost.app.settings import Settings
 from lanpost.app.workers import worker_count
-from lanpost.errors import InvalidValue
+from lanpost.errors import InvalidValue, StoreError
 from lanpost.model.address import MailAddress
 from lanpost.model.endpoint import Endpoint
 from lanpost.model.networks import Network
+from lanpost.store import formats
 
 # A network wider than these is the Internet rather than a site, unless it is one of the private ranges.
 WIDEST_SITE = {4: 16, 6: 32}
@@ -92,6 +93,13 @@ def _data(data: Path) -> Iterator[str]:
             f'data = "{data}": {existing} cannot be written by this user; '
             "create the folder and give it to the user that runs lanpost"
         )
+    else:
+        try:
+            refusal = formats.refusal(data)
+        except StoreError as error:
+            refusal = str(error)
+        if refusal:
+            yield f'data = "{data}": {refusal}'
 
 
 def _ports(settings: Settings) -> Iterator[str]:

@@ -6,7 +6,6 @@ import ssl
 from datetime import UTC, datetime, timedelta
 
 import structlog
-from cryptography import x509
 
 from lanpost.app.secret_files import beside_configuration, read_beside
 from lanpost.app.settings import Settings
@@ -20,6 +19,8 @@ log = structlog.get_logger()
 
 def load_client_certificate(settings: Settings, *contexts: ssl.SSLContext) -> None:
     """Have handshakes with these contexts show it. Raises ConfigurationError, which says what the file lacks."""
+    from cryptography import x509  # what asks a directory without a certificate runs without it
+
     name = settings.chart.certificate_file
     text = read_beside(settings, KEY, name)
     path = beside_configuration(settings, name)

@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import poplib
+import shlex
 import shutil
 import signal
 import smtplib
@@ -29,6 +30,7 @@ from typing import Any, TypeVar
 
 from lanpost.app.fax_extra import missing_libraries
 from lanpost.errors import LanpostError
+from lanpost.store.program_file import own_command
 
 SERVER = "127.0.0.1"
 DOMAIN = "office.lan"
@@ -94,7 +96,7 @@ class Demo:
     def things_to_try(self) -> Iterator[str]:
         """What to do by hand while it is up."""
         config = self.folder / "lanpost.toml"
-        lanpost = Path(sys.argv[0]).resolve() if Path(sys.argv[0]).name == "lanpost" else "python -m lanpost"
+        lanpost = Path(sys.argv[0]).resolve() if Path(sys.argv[0]).name == "lanpost" else shlex.join(own_command())
         smtp = f"{SERVER}:{self.ports['smtp']}"
         yield "send a mail:        "
         yield f"    swaks --server {smtp} --from me@{DOMAIN} --to fax1@{DOMAIN}"
@@ -282,7 +284,7 @@ class Demo:
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, ENDINGS)
         unblock = partial(signal.pthread_sigmask, signal.SIG_SETMASK, mask)
         try:
-            command = [sys.executable, "-m", "lanpost", *arguments]
+            command = [*own_command(), *arguments]
             self.processes[name] = subprocess.Popen(command, preexec_fn=unblock, **options)
             return self.processes[name]
         finally:

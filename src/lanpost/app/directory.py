@@ -24,14 +24,18 @@ from lanpost.app.directory_face import DirectoryFace
 from lanpost.app.handover_watch import watching_handovers
 from lanpost.app.inquiry import open_mailboxes
 from lanpost.app.logs import configure
+from lanpost.app.process_rules import allow_open_files
+from lanpost.app.queue_access import READY, STARTING, STOPPING
 from lanpost.app.registration import ACCOUNTS_FILE, RegistrationService
-from lanpost.app.server import allow_open_files, shown_addresses
+from lanpost.app.server import shown_addresses
 from lanpost.app.setting_values import Listen
 from lanpost.app.settings import Settings
+from lanpost.app.succession import Succession
 from lanpost.errors import ConfigurationError, LanpostError
 from lanpost.net.control import ControlListener
 from lanpost.net.listener import ConnectionLimits
 from lanpost.service.metrics import Metrics
+from lanpost.store import formats
 from lanpost.store.accounts import SqliteAccounts
 
 # Where `ldap.listen` names nothing: serving LDAP is what this program is for.
@@ -50,36 +54,58 @@ class DirectoryServer:
         if found := list(problems(settings)):
             raise ConfigurationError(f"{settings.file or 'the default settings'}: " + "; ".join(found))
         self._settings = settings
+        self._state = STARTING
         self._stop = asyncio.Event()
         self._started = time.monotonic()
+        self._succession = Succession()
         allow_open_files(2 * settings.limits.connections + 500)
 
     async def run(self, ready: Callable[[], object] = lambda: None) -> None:
-        """Serve until told to stop. Raises ConfigurationError, StoreError, ChartUnavailable: it cannot start."""
+        """Serve until told to stop. Raises ConfigurationError, StoreError, ChartUnavailable: it cannot start.
+
+        Whoever sees `succession.starts_again` afterwards has to call `succession.start_again`.
+        """
         loop = asyncio.get_running_loop()
         async with AsyncExitStack() as stack:
             await self._open(stack)
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, self._stop.set)
+            loop.add_signal_handler(signal.SIGUSR2, self._start_again)
             loop.add_signal_handler(signal.SIGHUP, self._reload)
-            beside = [loop.create_task(self._certificates.keep_renewed())]
+            beside = [
+                loop.create_task(self._certificates.keep_renewed()),
+                loop.create_task(readiness.tell_alive()),
+            ]
             if self._settings.discovery.advertise:
                 beside.append(loop.create_task(self._advertisement().run()))
             try:
+                self._succession.keep()
                 log.info("ready", version=__version__, **self._addresses())
+                readiness.notify("READY=1", "STATUS=answering")
+                self._state = READY
                 ready()
-                readiness.notify("READY=1")
                 await self._stop.wait()
             finally:
+                self._state = STOPPING
+                self._succession.end()
                 readiness.notify("STOPPING=1")
                 for duty in beside:
                     duty.cancel()
                 await asyncio.gather(*beside, return_exceptions=True)
         log.info("stopped")
 
+    @property
+    def succession(self) -> Succession:
+        return self._succession
+
+    def _start_again(self) -> None:
+        """SIGUSR2: end, and begin anew in the same process, with the same sockets."""
+        self._succession.starts_again = True
+        self._stop.set()
+
     async def _open(self, stack: AsyncExitStack) -> None:
         settings = self._settings
-        settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        formats.claim(settings.data)
         self._certificates = Certificates(settings)
         accounts = SqliteAccounts(settings.data / ACCOUNTS_FILE)
         stack.callback(accounts.close)
@@ -88,19 +114,23 @@ class DirectoryServer:
         mailboxes = open_mailboxes(settings)
         stack.callback(mailboxes.close)
         metrics = Metrics()
+        at = settings.ldap.listen or DEFAULT_LISTEN
+        sockets = self._succession.begin({"ldap": at, "http": settings.http.listen})
+        stack.callback(self._succession.end)
         self._registration = RegistrationService(
-            settings, chart, accounts, mailboxes, self._certificates, metrics=metrics
+            settings, chart, accounts, mailboxes, self._certificates, metrics=metrics, sockets=sockets.of("http")
         )
         limits = settings.limits
         self._face = DirectoryFace(
             settings,
-            settings.ldap.listen or DEFAULT_LISTEN,
+            at,
             chart,
             accounts,
             mailboxes,
             self._registration.registrar,
             self._certificates,
             limits=ConnectionLimits(limits.connections, limits.connections_per_client),
+            sockets=sockets.of("ldap"),
         )
         metrics.gauge("lanpost_clients", "Clients connected.", lambda: self._face.listener.count)
         await self._face.start()
@@ -119,6 +149,7 @@ class DirectoryServer:
         return [
             {
                 "version": __version__,
+                "state": self._state,
                 "uptime_seconds": round(time.monotonic() - self._started),
                 "listeners": self._addresses(),
                 "clients": self._face.listener.count,
@@ -139,6 +170,10 @@ class DirectoryServer:
 
     def _reload(self) -> None:
         """SIGHUP: the registrar's rules and the log can change while it runs."""
+        with readiness.reloading():
+            self._read_again()
+
+    def _read_again(self) -> None:
         try:
             fresh = load(str(self._settings.file) if self._settings.file else None)
             if found := list(problems(fresh)):

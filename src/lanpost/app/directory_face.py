@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from collections.abc import Sequence
 
@@ -41,8 +42,7 @@ class DirectoryFace:
         certificates: Certificates,
         *,
         limits: ConnectionLimits,
-        share_ports: bool = False,
-        claim_ports: bool = False,
+        sockets: Sequence[socket.socket] | None = None,
         delays: LoginDelays | None = None,
         clock: Clock = utc_now,
     ) -> None:
@@ -76,8 +76,7 @@ class DirectoryFace:
             limits,
             refusal=REFUSAL,
             tls=_tls(settings, certificates),
-            share_ports=share_ports,
-            claim_ports=claim_ports,
+            sockets=sockets,
         )
 
     @property

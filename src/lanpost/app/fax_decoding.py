@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import signal
 import sys
 from collections.abc import Mapping, Sequence
@@ -13,6 +14,7 @@ from pathlib import Path
 
 from lanpost.app.settings import Fax
 from lanpost.errors import InvalidFax, StoreError
+from lanpost.store.program_file import import_path
 
 WAIT_SECONDS = 120.0  # for others to be looked at first; senders wait ten minutes (RFC 5321 §4.5.3.2.6)
 MAX_WORDS = 2000  # of what a process said on stderr
@@ -65,6 +67,7 @@ class FaxDecoding:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             *("-m", "lanpost.app.fax_worker"),
+            env={**os.environ, "PYTHONPATH": import_path()},
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,

@@ -17,7 +17,8 @@ import structlog
 from lanpost.app import fax_command
 from lanpost.app.fax_command import CommandFailed
 from lanpost.app.fax_todo import FaxTodo, Step
-from lanpost.app.settings import Fax
+from lanpost.app.fax_trust import trust_of
+from lanpost.app.settings import Settings
 from lanpost.app.spooled_content import SpooledContent
 from lanpost.content import trace
 from lanpost.content.mdn import Disposition, Notified, notification
@@ -28,7 +29,7 @@ from lanpost.model.delivery import Verdict
 from lanpost.model.endpoint import Endpoint
 from lanpost.model.envelope import Envelope
 from lanpost.model.printer_url import PrinterUrl
-from lanpost.net.printer import Printer
+from lanpost.net.printer import Printer, PrinterTrust
 from lanpost.net.smtp_out import SmtpSender
 from lanpost.store.fax_folders import MAIL_FILE, FaxFolders
 
@@ -254,8 +255,9 @@ class FaxOutput:
 _IN_WORDS = {Step.PRINT: "it could not be printed", Step.COMMAND: "it could not be handed on"}
 
 
-def output_of(settings: Fax, folders: FaxFolders, hostname: str, domain: str, registrar: str) -> FaxOutput:
+def output_of(everything: Settings, folders: FaxFolders, hostname: str, domain: str, registrar: str) -> FaxOutput:
     """As the configuration has it; `registrar` is the mail server's IP where it names none. ConfigurationError."""
+    settings = everything.fax
     fax_command.check(settings.command)
     rules = OutputRules(
         hostname,
@@ -266,7 +268,10 @@ def output_of(settings: Fax, folders: FaxFolders, hostname: str, domain: str, re
         settings.mdn == "when-asked",
         PAUSES,
     )
-    printer = Printer(PrinterUrl.parse(settings.printer), "lanpost fax") if settings.printer else None
+    printer = None
+    if settings.printer:
+        trust = PrinterTrust(trust_of(everything), settings.printer_pin)
+        printer = Printer(PrinterUrl.parse(settings.printer), "lanpost fax", trust=trust)
     return FaxOutput(rules, folders, SmtpSender(hostname), printer)
 
 

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Protocol
 
+from lanpost.app.fax_trust import trust_of
 from lanpost.app.settings import Settings
 from lanpost.content.fax.receipt import Receipt, receipts
 from lanpost.errors import ConfigurationError
@@ -49,16 +50,15 @@ class Maildir:
         return found
 
 
-def mails_of(settings: Settings, sender: MailAddress, pop3: str, password: str, now: datetime) -> Mails:
-    """Where the sender's receipts arrive. ConfigurationError: nobody has said."""
+def mails_of(settings: Settings, user: str, pop3: str, password: str, now: datetime) -> Mails:
+    """Where the sender's receipts arrive; `user` is its name there. ConfigurationError: nobody has said."""
     endpoint = pop3 or settings.fax.pop3
     if endpoint:
-        ca_file = settings.data / settings.fax.ca_file if settings.fax.ca_file else None
-        return Pop3Mailbox(Endpoint.parse(endpoint, 110), settings.fax.pop3_user or str(sender), password, ca_file)
+        return Pop3Mailbox(Endpoint.parse(endpoint, 110), user, password, trust_of(settings))
     if settings.agent.receive:
         return Maildir(settings.data / settings.agent.receive, now)
     raise ConfigurationError(
-        f"--receipt: nobody has said where {sender} gets its mail; give --pop3 HOST:PORT, or set fax.pop3 and"
+        f"--receipt: nobody has said where {user} gets its mail; give --pop3 HOST:PORT, or set fax.pop3 and"
         " fax.password_file"
     )
 

@@ -9,10 +9,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from concurrent.futures import Future
-from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -21,9 +19,16 @@ import structlog
 from lanpost.app import enrolment
 from lanpost.app.fax_decoding import FaxDecoding, Found
 from lanpost.app.fax_output import FaxOutput, output_of
-from lanpost.app.receiver import DRAIN_SECONDS, everywhere, nobody_of_that_name
 from lanpost.app.settings import Settings
-from lanpost.content import trace
+from lanpost.app.terminal_intake import (
+    DRAIN_SECONDS,
+    Terminal,
+    TerminalIntake,
+    hostname_of,
+    listener_of,
+    nobody_of_that_name,
+    places_of,
+)
 from lanpost.content.mdn import Notified, wanted_by
 from lanpost.content.report_text import printable
 from lanpost.errors import InvalidFax, StoreError, StoreFull
@@ -32,12 +37,11 @@ from lanpost.model.address import MailAddress
 from lanpost.model.envelope import Client, Envelope, Recipient
 from lanpost.model.proof import Proof
 from lanpost.model.reply import Reply
-from lanpost.net.listener import ConnectionLimits, Listener
+from lanpost.net.listener import Listener
 from lanpost.net.registration_client import server_hosts
-from lanpost.net.smtp_in import REFUSAL, SmtpService
+from lanpost.service.fax_numbers import fax_number, is_same, subaddress_of
 from lanpost.store.fax_folders import FaxFolders, IncomingFax
 from lanpost.store.terminal_key import TerminalKey
-from lanpost.wire.smtp_events import SmtpLimits, SmtpTerms
 
 MAX_REASON = 400  # characters of a refusal; a reply line holds 512 octets (RFC 5321 §4.5.3.1.5)
 BUSY = Reply(451, "4.3.2", "Busy with other faxes, try again later")
@@ -45,44 +49,31 @@ BUSY = Reply(451, "4.3.2", "Busy with other faxes, try again later")
 log = structlog.get_logger()
 
 
-class FaxReceiver:
-    """Satisfies Intake: one address, one folder of faxes."""
+class FaxReceiver(TerminalIntake["FaxMail"]):
+    """One address, one folder of faxes; `number` is the fax number that it answers to besides, if any."""
 
     def __init__(
-        self,
-        address: MailAddress,
-        folders: FaxFolders,
-        decoding: FaxDecoding,
-        output: FaxOutput,
-        *,
-        hostname: str,
-        free_disk: int,
-        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        self, terminal: Terminal, folders: FaxFolders, decoding: FaxDecoding, output: FaxOutput, number: str = ""
     ) -> None:
-        """`free_disk` in octets: with less room than that no fax is taken."""
-        self.address = address
+        super().__init__(terminal, folders)
         self.folders = folders
         self.decoding = decoding
         self.output = output
-        self.hostname = hostname
-        self.clock = clock
-        self._free_disk = free_disk
-        self._ids = trace.mail_ids(0, clock())
+        self.number = number
 
-    async def authenticate(self, client: Client, login: str, password: str) -> Reply:  # noqa: ARG002
-        """Nobody has a password here."""
-        return Reply(535, "5.7.8", "This terminal knows no passwords")
+    def receive(self, client: Client, envelope: Envelope, mail_id: str) -> FaxMail:
+        return FaxMail(self, client, envelope, mail_id)
 
-    def begin(self, client: Client, envelope: Envelope) -> FaxMail | Reply:
-        """Any sender may send here, as long as there is room."""
-        try:
-            if self.folders.free_octets() < self._free_disk + (envelope.size or 0):
-                log.warning("fax refused: the disk is nearly full", folder=str(self.folders.folder))
-                return replies.STORAGE_FULL
-        except StoreError as error:
-            log.error("fax refused", client=client.host, reason=str(error))
-            return replies.LOCAL_ERROR
-        return FaxMail(self, client, envelope, next(self._ids))
+    def is_own(self, given: MailAddress, reached: str) -> bool:
+        """Its address, its name at the IP that was `reached`, or its number at either."""
+        own = self.terminal.address
+        here = given.is_literal and given.literal_host == reached
+        if given == own or (here and given.local.lower() == own.local.lower()):
+            return True
+        number = fax_number(given) if self.number else None
+        at = given.key.rpartition("@")[2]
+        homes = (own.key.rpartition("@")[2], own.key.replace("@", "."))
+        return number is not None and is_same(number.number, self.number) and (here or at in homes)
 
 
 class FaxMail:
@@ -94,16 +85,15 @@ class FaxMail:
         self._envelope = envelope
         self._id = mail_id
         self._recipient: Recipient | None = None
-        self._arrived = receiver.clock()
+        self._arrived = receiver.terminal.clock()
         self._fax: IncomingFax | None = None
 
     async def add_recipient(self, recipient: Recipient) -> Reply:
-        """This terminal's own address, in whatever case; also at the IP that the client has reached."""
-        own, given = self._receiver.address, recipient.address
-        here = given.is_literal and given.literal_host == self._client.local_host
-        if given != own and not (here and given.local.lower() == own.local.lower()):
+        """This terminal's own address or number; another one is refused."""
+        receiver, given = self._receiver, recipient.address
+        if not receiver.is_own(given, self._client.local_host):
             log.info("recipient refused", mail=self._id, client=self._client.host, recipient=str(given))
-            return nobody_of_that_name(own, given)
+            return nobody_of_that_name(receiver.terminal.address, given)
         self._recipient = self._recipient or recipient  # named twice, it is one fax all the same
         return replies.RECIPIENT_OK
 
@@ -143,20 +133,15 @@ class FaxMail:
 
     async def _finish(self, fax: IncomingFax) -> Reply:
         here, sender = self._receiver, self._envelope.sender
-        head = trace.return_path(sender) + trace.received(
-            self._client,
-            here.hostname,
-            self._id,
-            here.clock(),
-            smtputf8=self._envelope.smtputf8,
-            recipient=str(here.address),
-        )
+        assert self._recipient
+        head = here.head(self._client, self._envelope, self._id)
         await asyncio.wrap_future(fax.finish_mail(head))
         about = {
             "id": self._id,
             "received": self._arrived.isoformat(timespec="seconds"),
             "sender": str(sender or ""),
-            "recipient": str(here.address),
+            "recipient": str(here.terminal.address),
+            "subaddress": subaddress_of(self._recipient),
             "client": self._client.host,
         }
         found = await here.decoding.look(fax.work, about)
@@ -243,36 +228,17 @@ async def start_fax_receiver(settings: Settings, address: MailAddress, folder: P
     """
     key = await asyncio.to_thread(TerminalKey.open, folder)
     folders = await asyncio.to_thread(FaxFolders, settings.data / settings.fax.folder)
-    limits = settings.limits
-    hostname = settings.hostname or socket.gethostname()  # never the "fully qualified" one: that would ask DNS
-    terms = SmtpTerms(
-        hostname,
-        address.domain,
-        SmtpLimits(limits.mail_size, limits.recipients, limits.errors, limits.commands, limits.command_octets),
-    )
+    hostname = hostname_of(settings)
+    terminal = Terminal(address, hostname, settings.limits.free_disk)
     try:
-        output = output_of(settings.fax, folders, hostname, address.domain, _registrar(folder))
-        receiver = FaxReceiver(
-            address,
-            folders,
-            FaxDecoding(settings.fax),
-            output,
-            hostname=hostname,
-            free_disk=limits.free_disk,
-        )
-        listener = Listener(
-            "agent",
-            settings.agent.listen or everywhere(settings.agent.port),
-            SmtpService(receiver, terms, limits.command_timeout, limits.mail_timeout),
-            ConnectionLimits(limits.connections, limits.connections_per_client),
-            refusal=REFUSAL,
-            tls=key.context,
-        )
+        output = output_of(settings, folders, hostname, address.domain, _registrar(folder))
+        decoding = FaxDecoding(settings.fax)
+        receiver = FaxReceiver(terminal, folders, decoding, output, settings.fax.number)
+        listener = listener_of(settings, receiver, terminal, key)
         await listener.start()
     except BaseException:
         folders.close()
         raise
     await output.resume()
-    at = ", ".join(f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in listener.addresses)
-    log.info("taking faxes", address=str(address), at=at, folder=str(folders.folder))
+    log.info("taking faxes", address=str(address), at=places_of(listener), folder=str(folders.folder))
     return FaxService(listener, folders, output, key.proof)

@@ -13,6 +13,7 @@ from lanpost.model.account import User
 from lanpost.model.address import MailAddress
 from lanpost.service.passwords import Passwords
 from lanpost.service.ports import Accounts, Clock
+from lanpost.store import formats
 from lanpost.store.accounts import SqliteAccounts
 from lanpost.store.maildir import MaildirMailboxes
 
@@ -107,6 +108,7 @@ def _unknown(address: MailAddress) -> InvalidValue:
 @contextmanager
 def open_people(settings: Settings) -> Iterator[People]:
     """The people of this server's data folder; while the server runs, too."""
+    formats.require(settings.data)
     mailboxes = open_mailboxes(settings)
     try:
         accounts = SqliteAccounts(settings.data / "accounts.sqlite3")

@@ -19,11 +19,14 @@ from lanpost.content.trace import worker_of
 from lanpost.errors import ServerNotRunning
 from lanpost.model.queued import QueuedMail
 from lanpost.net.control import ask
+from lanpost.store import formats
 from lanpost.store.spool import JournalSpool
 
 Result = TypeVar("Result")
 
 SPOOL_FOLDER = "spool"  # in `data`; a folder for each worker in it
+# Of a running server, as its status says it; anything else is why it takes no mail though it runs.
+STARTING, READY, STOPPING = "starting", "ready", "stopping"
 WORKER_SOCKETS = "control-*.sock"  # of the further processes
 
 
@@ -86,8 +89,10 @@ class QueueAccess:
         return ask(self._data / name, f"queue {what}", id=mail_id)
 
     def _folders(self) -> Sequence[Path]:
-        """Each worker's spool."""
-        return sorted((self._data / SPOOL_FOLDER).glob("*/"))
+        """Each worker's spool. StoreError: they are of another version's format."""
+        if folders := sorted((self._data / SPOOL_FOLDER).glob("*/")):
+            formats.require(self._data)
+        return folders
 
     def _in_files(self, mail_id: str, work: Callable[[JournalSpool, QueuedMail], Result]) -> Result:
         """Perform on the mail's own spool; what is changed is on disk on return."""

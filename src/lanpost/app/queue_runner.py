@@ -263,6 +263,8 @@ class QueueRunner:
         groups: dict[Destination, list[tuple[Slot, Route]]] = {}
         results = []
         for slot, route in zip(slots, routes, strict=True):
+            if route.way is not Way.UNANSWERED:
+                self._waiting.lead(slot.queued.recipient.address, route.terminal)
             destination = self._destination(entry, route)
             if destination is None:
                 results.append(result_of_route(slot.queued.recipient, route))

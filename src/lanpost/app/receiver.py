@@ -6,68 +6,43 @@ It takes mail for the terminal's own address only, asks no chart and relays noth
 from __future__ import annotations
 
 import asyncio
-import socket
-from collections.abc import Callable
 from concurrent.futures import Future
-from datetime import UTC, datetime
 from pathlib import Path
 
 import structlog
 
-from lanpost.app.setting_values import Listen
 from lanpost.app.settings import Settings
-from lanpost.content import trace
+from lanpost.app.terminal_intake import (
+    DRAIN_SECONDS,
+    Terminal,
+    TerminalIntake,
+    hostname_of,
+    listener_of,
+    nobody_of_that_name,
+    places_of,
+)
 from lanpost.errors import StoreError, StoreFull
 from lanpost.model import reply as replies
 from lanpost.model.address import MailAddress
 from lanpost.model.envelope import Client, Envelope, Recipient
 from lanpost.model.proof import Proof
 from lanpost.model.reply import Reply
-from lanpost.net.listener import ConnectionLimits, Listener
-from lanpost.net.smtp_in import REFUSAL, SmtpService
+from lanpost.net.listener import Listener
 from lanpost.store.maildir_drop import IncomingMail, MaildirDrop
 from lanpost.store.terminal_key import TerminalKey
-from lanpost.wire.smtp_events import SmtpLimits, SmtpTerms
-
-DRAIN_SECONDS = 2.0  # for mail that is arriving when we stop; its sender tries again
 
 log = structlog.get_logger()
 
 
-class Receiver:
-    """Satisfies Intake: one address, one Maildir. Mail is answered 250 when it is on disk, not before."""
+class Receiver(TerminalIntake["TerminalMail"]):
+    """One address, one Maildir. Mail is answered 250 when it is on disk, not before."""
 
-    def __init__(
-        self,
-        address: MailAddress,
-        drop: MaildirDrop,
-        *,
-        hostname: str,
-        free_disk: int,
-        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
-    ) -> None:
-        """`free_disk` in octets: with less room than that no mail is taken."""
-        self.address = address
+    def __init__(self, terminal: Terminal, drop: MaildirDrop) -> None:
+        super().__init__(terminal, drop)
         self.drop = drop
-        self.hostname = hostname
-        self.clock = clock
-        self._free_disk = free_disk
-        self._ids = trace.mail_ids(0, clock())
 
-    async def authenticate(self, client: Client, login: str, password: str) -> Reply:  # noqa: ARG002
-        """Nobody has a password here."""
-        return Reply(535, "5.7.8", "This terminal knows no passwords")
-
-    def begin(self, client: Client, envelope: Envelope) -> TerminalMail | Reply:
-        """Any sender may send here, as long as there is room."""
-        try:
-            if self.drop.free_octets() < self._free_disk + (envelope.size or 0):
-                log.warning("mail refused: the disk is nearly full", folder=str(self.drop.folder))
-                return replies.STORAGE_FULL
-        except StoreError as error:
-            log.error("mail refused", client=client.host, reason=str(error))
-            return replies.LOCAL_ERROR
-        return TerminalMail(self, client, envelope, next(self._ids))
+    def receive(self, client: Client, envelope: Envelope, mail_id: str) -> TerminalMail:
+        return TerminalMail(self, client, envelope, mail_id)
 
 
 class TerminalMail:
@@ -82,7 +57,7 @@ class TerminalMail:
 
     async def add_recipient(self, recipient: Recipient) -> Reply:
         """This terminal's own address, in whatever case."""
-        own = self._receiver.address
+        own = self._receiver.terminal.address
         if recipient.address == own:
             return replies.RECIPIENT_OK
         log.info("recipient refused", mail=self._id, client=self._client.host, recipient=str(recipient.address))
@@ -100,14 +75,7 @@ class TerminalMail:
         """250 when the mail is in `new`, on disk."""
         assert self._mail, "an end without a beginning"
         here = self._receiver
-        head = trace.return_path(self._envelope.sender) + trace.received(
-            self._client,
-            here.hostname,
-            self._id,
-            here.clock(),
-            smtputf8=self._envelope.smtputf8,
-            recipient=str(here.address),
-        )
+        head = here.head(self._client, self._envelope, self._id)
         shown = {"mail": self._id, "client": self._client.host, "sender": str(self._envelope.sender or "<>")}
         try:
             await asyncio.wrap_future(self._mail.finish(head))
@@ -123,17 +91,6 @@ class TerminalMail:
     def abort(self) -> None:
         if self._mail:
             self._mail.discard()
-
-
-def nobody_of_that_name(own: MailAddress, wanted: MailAddress) -> Reply:
-    """What a terminal answers to another address than its own.
-
-    Another one of its domain is put off, not refused for good: this machine may have got that terminal's IP
-    address, or been renamed and not heard of it yet.
-    """
-    if wanted.key.rpartition("@")[2] == own.key.rpartition("@")[2]:
-        return Reply(450, "4.1.1", f"This is {own}, and nobody else is here now")
-    return Reply(550, "5.1.1", f"This is {own}, and nobody else is here")
 
 
 class ReceivingService:
@@ -163,37 +120,12 @@ async def start_receiver(settings: Settings, address: MailAddress, folder: Path)
     """
     key = await asyncio.to_thread(TerminalKey.open, folder)
     drop = await asyncio.to_thread(MaildirDrop, settings.data / settings.agent.receive)
-    limits = settings.limits
-    hostname = settings.hostname or socket.gethostname()  # never the "fully qualified" one: that would ask DNS
-    terms = SmtpTerms(
-        hostname,
-        address.domain,
-        SmtpLimits(limits.mail_size, limits.recipients, limits.errors, limits.commands, limits.command_octets),
-    )
-    receiver = Receiver(address, drop, hostname=hostname, free_disk=limits.free_disk)
-    listener = Listener(
-        "agent",
-        settings.agent.listen or everywhere(settings.agent.port),
-        SmtpService(receiver, terms, limits.command_timeout, limits.mail_timeout),
-        ConnectionLimits(limits.connections, limits.connections_per_client),
-        refusal=REFUSAL,
-        tls=key.context,
-    )
+    terminal = Terminal(address, hostname_of(settings), settings.limits.free_disk)
+    listener = listener_of(settings, Receiver(terminal, drop), terminal, key)
     try:
         await listener.start()
     except BaseException:
         drop.close()
         raise
-    at = ", ".join(f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in listener.addresses)
-    log.info("taking mail", address=str(address), at=at, folder=str(drop.folder))
+    log.info("taking mail", address=str(address), at=places_of(listener), folder=str(drop.folder))
     return ReceivingService(listener, drop, key.proof)
-
-
-def everywhere(port: int) -> tuple[Listen, ...]:
-    """Every address of this machine, as a listener wants it."""
-    try:
-        with socket.socket(socket.AF_INET6) as probe:
-            probe.bind(("::", 0))
-    except OSError:  # a kernel without IPv6
-        return (Listen("0.0.0.0", port),)  # noqa: S104
-    return (Listen("0.0.0.0", port), Listen("::", port))  # noqa: S104

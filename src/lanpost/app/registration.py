@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from datetime import timedelta
@@ -14,6 +15,7 @@ from lanpost.app.certificates import Certificates, open_authority, utc_now
 from lanpost.app.charts import open_chart
 from lanpost.app.directory_enrolment import DirectoryAccess, let_log_in, lock_out
 from lanpost.app.handover_watch import log_dropped
+from lanpost.app.program_offer import ProgramOffer
 from lanpost.app.refresher import Refresher
 from lanpost.app.settings import Settings
 from lanpost.app.token_urls import registrar_urls
@@ -22,11 +24,13 @@ from lanpost.model.address import MailAddress
 from lanpost.model.token import EnrolmentToken
 from lanpost.net.api import Api
 from lanpost.net.http_server import HttpServer
+from lanpost.net.program_download import ProgramDownload
 from lanpost.service.credentials import sha256_of
 from lanpost.service.metrics import Metrics
 from lanpost.service.ports import Accounts, Chart, Clock, Mailboxes
 from lanpost.service.registrar import Registrar, Rules
 from lanpost.service.terminals import NO_TRAITS, Terminals, Traits
+from lanpost.store import formats
 from lanpost.store.accounts import SqliteAccounts
 from lanpost.store.admin_token import admin_token
 from lanpost.store.refresh_key import RefreshKey
@@ -46,12 +50,13 @@ class RegistrationService:
         certificates: Certificates,
         *,
         metrics: Metrics,
+        sockets: Sequence[socket.socket] | None = None,
         unwell: Callable[[], str] = lambda: "",
         clock: Clock = utc_now,
     ) -> None:
         """Makes the administrator's secret and the key of refresh requests at the first start.
 
-        `unwell` says why the server does not serve, or "".
+        `sockets` are bound already, and listened at. `unwell` says why the server does not serve, or "".
 
         Raises StoreError.
         """
@@ -68,8 +73,9 @@ class RegistrationService:
             unwell=unwell,
             refresh_key=self.refresher.public_key,
             learn_refresh=self.refresher.learn,
+            routes=ProgramDownload(ProgramOffer(settings.data).offer).routes(),
         )
-        self._server = HttpServer(settings.http.listen, api.application(), certificates.context)
+        self._server = HttpServer(settings.http.listen, api.application(), certificates.context, sockets=sockets)
         metrics.gauge("lanpost_http_connections", "Connections to the HTTP server.", lambda: self._server.count)
 
     @property
@@ -128,6 +134,7 @@ def rules_of(settings: Settings) -> Rules:
 @asynccontextmanager
 async def open_terminals(settings: Settings) -> AsyncIterator[Terminals]:
     """The enrolled terminals, whether a server runs or not. Raises what opening chart and accounts raises."""
+    formats.require(settings.data)
     accounts = SqliteAccounts(settings.data / ACCOUNTS_FILE)
     try:
         chart = open_chart(settings)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import resource
 import signal
 import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack, nullcontext, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -32,12 +31,21 @@ from lanpost.app.handover_watch import watching_handovers
 from lanpost.app.inquiry import now, open_mailboxes, router
 from lanpost.app.login_learning import LoginLearning
 from lanpost.app.logs import configure
-from lanpost.app.queue_access import SPOOL_FOLDER
+from lanpost.app.process_rules import (
+    allow_open_files,
+    clients_share,
+    reception_rules,
+    schedule,
+    sender_limits,
+    share,
+)
+from lanpost.app.queue_access import READY, SPOOL_FOLDER, STARTING, STOPPING
 from lanpost.app.queue_runner import QueueRules, QueueRunner
-from lanpost.app.reception import Reception, ReceptionRules
+from lanpost.app.reception import Reception
 from lanpost.app.registration import ACCOUNTS_FILE, RegistrationService, registrar_of, rules_of
 from lanpost.app.settings import Settings
 from lanpost.app.spool_adoption import adopt
+from lanpost.app.succession import Succession
 from lanpost.app.workers import Workers, report_to_first, worker_count
 from lanpost.app.wrong_machines import WrongMachines
 from lanpost.content.reports import Reporter
@@ -47,17 +55,16 @@ from lanpost.model.address import MailAddress
 from lanpost.model.envelope import Client
 from lanpost.model.reply import Reply
 from lanpost.net.control import Command, ask
-from lanpost.net.endpoint_pool import PoolLimits
 from lanpost.net.listener import ConnectionLimits, Listener
+from lanpost.net.listening_sockets import ListeningSockets
 from lanpost.net.login_delays import LoginDelays
 from lanpost.net.pop3 import REFUSAL as POP3_REFUSAL
 from lanpost.net.pop3 import Pop3Service
-from lanpost.net.smtp_connection import Patience
 from lanpost.net.smtp_in import REFUSAL as SMTP_REFUSAL
 from lanpost.net.smtp_in import SmtpService
-from lanpost.net.smtp_out import SenderLimits, SmtpSender
+from lanpost.net.smtp_out import SmtpSender
 from lanpost.service.metrics import Metrics
-from lanpost.service.schedule import Schedule
+from lanpost.store import formats
 from lanpost.store.accounts import SqliteAccounts
 from lanpost.store.spool import JournalSpool
 from lanpost.wire.smtp_events import SmtpLimits, SmtpTerms
@@ -66,6 +73,7 @@ log = structlog.get_logger()
 
 BUSY_TRIES, BUSY_SECONDS = 25, 0.2
 DRAIN_SECONDS = 15.0  # for mails half received when we stop, and then for mails half sent
+NO_ROOM = "no room for mail in the data folder"
 SETTLE_SECONDS = 1.0  # to write down what became of the latter
 # What a running server takes over from a changed file, tables and keys; the rest waits for the next start.
 RELOADED = (
@@ -93,24 +101,37 @@ class Server:
         self._worker = worker
         self._count = worker_count(settings)
         allow_open_files(3 * settings.limits.connections + settings.delivery.connections + 1000)
-        self._workers = Workers(0 if worker else self._count, settings.file)
+        self._succession = Succession()
+        self._workers = Workers(
+            0 if worker else self._count,
+            settings.file,
+            sockets=lambda number: self._succession.sockets.of_process(number),
+            gone=self._serve_for,
+            back=self._serve_no_more_for,
+        )
         self._registration: RegistrationService | None = None
         self._directory: DirectoryFace | None = None
         self._hostname = settings.hostname or socket.gethostname()  # never the "fully qualified" one: that asks DNS
         self._started = time.monotonic()
+        self._state = STARTING
         self._stop = asyncio.Event()
         self._listeners: Sequence[Listener] = ()
         self._metrics = Metrics()
         self._login_delays = LoginDelays()  # one for all services: who guesses at one has guessed at the others
 
     async def run(self, ready: Callable[[], object] = lambda: None) -> None:
-        """Serve until told to stop. Raises ConfigurationError, StoreError, ChartUnavailable: it cannot start."""
+        """Serve until told to stop. Raises ConfigurationError, StoreError, ChartUnavailable: it cannot start.
+
+        Whoever sees `succession.starts_again` afterwards has to call `succession.start_again`.
+        """
         loop = asyncio.get_running_loop()
         async with AsyncExitStack() as stack:
             await self._open(stack)
             await self._listen(stack)
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, self._stop.set)
+            # What is sent to all processes is for the first alone.
+            loop.add_signal_handler(signal.SIGUSR2, (lambda: None) if self._worker else self._start_again)
             loop.add_signal_handler(signal.SIGHUP, self._reload)
             stack.push_async_callback(self._workers.stop)
             await self._workers.start()
@@ -121,22 +142,60 @@ class Server:
                     duties.create_task(self._workers.run()),
                     duties.create_task(self._record.run()),
                 ]
+                if not self._worker:
+                    beside.append(duties.create_task(readiness.tell_alive()))
                 if not self._worker and self._settings.discovery.advertise:
                     beside.append(duties.create_task(self._advertisement().run()))
                 if self._worker:
                     beside.append(duties.create_task(report_to_first(self._figures)))
                 else:
+                    self._succession.keep()
                     log.info("ready", version=__version__, **self._addresses())
+                    readiness.notify("READY=1", f"STATUS=taking mail, {self._count} processes")
+                self._state = READY
                 ready()
-                readiness.notify("READY=1")
                 await self._stop.wait()
-                readiness.notify("STOPPING=1")
+                self._state = STOPPING
+                self._succession.end()
+                if not self._worker:
+                    readiness.notify("STOPPING=1", "STATUS=finishing what is half received and half sent")
                 log.info("stopping", clients=sum(listener.count for listener in self._listeners), **self._label())
                 await asyncio.gather(self._workers.stop(), self._drain())
                 await queue
                 for duty in beside:
                     duty.cancel()
         log.info("stopped", **self._label())
+
+    @property
+    def succession(self) -> Succession:
+        return self._succession
+
+    def _start_again(self) -> None:
+        """SIGUSR2: end, and begin anew in the same process, with the same sockets."""
+        self._succession.starts_again = True
+        self._stop.set()
+
+    def _serve_for(self, worker: int) -> None:
+        """A further process is gone: its clients are ours until it is back."""
+        for listener in self._listeners:
+            listener.serve_for(worker, self._succession.sockets.of(listener.name, worker))
+
+    def _serve_no_more_for(self, worker: int) -> None:
+        for listener in self._listeners:
+            listener.serve_no_more_for(worker)
+
+    def _open_sockets(self) -> ListeningSockets:
+        settings = self._settings
+        if self._worker:
+            return self._succession.begin_further()
+        services = {
+            "smtp": settings.smtp.listen,
+            "submission": settings.submission.listen,
+            "pop3": settings.pop3.listen,
+            "ldap": settings.ldap.listen,
+            "http": settings.http.listen,
+        }
+        return self._succession.begin(services, processes=self._count, alone=("http",))
 
     async def _drain(self) -> None:
         """Finish what is half received, then what is half sent, be it reception's or the queue's."""
@@ -149,7 +208,8 @@ class Server:
     async def _open(self, stack: AsyncExitStack) -> None:
         """Everything that stores, decides and sends; nothing comes in yet."""
         settings = self._settings
-        settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # Only the first process changes the format: the others are of its version, or must not write here.
+        (formats.require if self._worker else formats.claim)(settings.data)
         self._certificates = Certificates(settings)
         self._accounts = SqliteAccounts(settings.data / ACCOUNTS_FILE)
         stack.callback(self._accounts.close)
@@ -173,13 +233,13 @@ class Server:
         stack.push_async_callback(wrong_machines.close)
         self._record = DeliveryRecord(settings.data, lambda: self._router.rules.smarthost)
         stack.push_async_callback(self._record.close)
-        self._sender = SmtpSender(self._hostname, _sender_limits(settings), wrong_machines.met, self._record.note)
+        self._sender = SmtpSender(self._hostname, sender_limits(settings), wrong_machines.met, self._record.note)
         stack.push_async_callback(self._sender.close)
         self._router = router(settings, self._chart, self._mailboxes)
         ids = mail_ids(self._worker, now())
         self._queue = QueueRunner(
             QueueRules(
-                _schedule(settings),
+                schedule(settings),
                 share(settings, settings.delivery.connections),
                 share(settings, settings.delivery.connections_per_endpoint),
             ),
@@ -192,7 +252,7 @@ class Server:
             now,
         )
         self._reception = Reception(
-            _reception_rules(settings, self._hostname),
+            reception_rules(settings, self._hostname),
             self._router,
             self._sender,
             self._mailboxes,
@@ -215,6 +275,8 @@ class Server:
 
     async def _listen(self, stack: AsyncExitStack) -> None:
         settings, tls = self._settings, self._certificates.context
+        sockets = self._open_sockets()
+        stack.callback(self._succession.end)
         limits = ConnectionLimits(
             clients_share(settings, settings.limits.connections),
             clients_share(settings, settings.limits.connections_per_client),
@@ -240,8 +302,7 @@ class Server:
                 limits,
                 refusal=refusal,
                 tls=tls,
-                share_ports=self._count > 1,
-                claim_ports=not self._worker,
+                sockets=sockets.of(name, 0),
             )
             for name, at, serve, refusal in services
         ]
@@ -259,8 +320,7 @@ class Server:
                 registrar,
                 self._certificates,
                 limits=limits,
-                share_ports=self._count > 1,
-                claim_ports=not self._worker,
+                sockets=sockets.of("ldap", 0),
                 delays=self._login_delays,
             )
             await self._directory.start()
@@ -276,7 +336,8 @@ class Server:
                 self._mailboxes,
                 self._certificates,
                 metrics=self._metrics,
-                unwell=lambda: "" if self._spool.room() else "no room for mail in the data folder",
+                sockets=sockets.of("http", 0),
+                unwell=lambda: "" if self._spool.room() else NO_ROOM,
             )
             await self._registration.start()
             stack.push_async_callback(self._registration.stop, DRAIN_SECONDS)
@@ -360,6 +421,7 @@ class Server:
         """What `lanpost status` shows: of all workers together."""
         return {
             "version": __version__,
+            "state": self._state if self._state != READY or self._spool.room() else NO_ROOM,
             "uptime_seconds": round(time.monotonic() - self._started),
             "listeners": self._addresses(),
             **{name: self._in_all(name) for name in self._figures()},
@@ -384,6 +446,10 @@ class Server:
 
     def _reload(self) -> None:
         """SIGHUP: what can change while running does; what cannot is named."""
+        with readiness.reloading() if not self._worker else nullcontext():
+            self._read_again()
+
+    def _read_again(self) -> None:
         try:
             fresh = load(str(self._settings.file) if self._settings.file else None)
             if found := list(problems(fresh)):
@@ -395,7 +461,7 @@ class Server:
         taken, waiting = taken_over(self._settings, fresh, RELOADED)
         configure(taken.log)
         self._router.rules = router(taken, self._chart, self._mailboxes).rules
-        self._reception.rules = _reception_rules(taken, self._hostname)
+        self._reception.rules = reception_rules(taken, self._hostname)
         self._learning.registrar.use(rules_of(taken))
         if self._registration is not None:
             self._registration.reload(taken)
@@ -411,51 +477,3 @@ def shown_addresses(listening: Mapping[str, Sequence[tuple[str, int]]]) -> dict[
         name: [f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in addresses]
         for name, addresses in listening.items()
     }
-
-
-def share(settings: Settings, limit: int) -> int:
-    """One process's part of a limit that is for the whole server; rounded up, so never none."""
-    return -(-limit // worker_count(settings))
-
-
-def clients_share(settings: Settings, limit: int) -> int:
-    """How many clients one process takes, of a limit that is for the whole server.
-
-    The kernel deals clients out by chance, so each process takes half as many again as its even part: within the
-    limit nobody is turned away.
-    """
-    workers = worker_count(settings)
-    return limit if workers == 1 else min(limit, -(-limit * 3 // (2 * workers)) + 8)
-
-
-def _reception_rules(settings: Settings, hostname: str) -> ReceptionRules:
-    return ReceptionRules(
-        hostname, settings.relay.networks, settings.delivery.cut_through, settings.delivery.cut_through_timeout
-    )
-
-
-def allow_open_files(wanted: int) -> None:
-    """Debian lets a process have 1024 files open unless it asks for more."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
-        if allowed < wanted:
-            log.warning("few open files allowed", allowed=allowed, wanted=wanted, remedy="raise LimitNOFILE")
-
-
-def _sender_limits(settings: Settings) -> SenderLimits:
-    delivery = settings.delivery
-    return SenderLimits(
-        PoolLimits(
-            share(settings, delivery.connections),
-            share(settings, delivery.connections_per_endpoint),
-            idle_seconds=delivery.idle,
-        ),
-        Patience(connect=delivery.connect_timeout, reply=delivery.reply_timeout),
-    )
-
-
-def _schedule(settings: Settings) -> Schedule:
-    delivery = settings.delivery
-    return Schedule(delivery.first_retry, delivery.last_retry, delivery.delay_notice, delivery.give_up)

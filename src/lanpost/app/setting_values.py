@@ -17,6 +17,7 @@ from lanpost.model.address import MailAddress
 from lanpost.model.directory_url import DirectoryUrl
 from lanpost.model.duration import parse_duration
 from lanpost.model.endpoint import SMTP_PORT, Endpoint
+from lanpost.model.fax_number import normal
 from lanpost.model.networks import Network
 from lanpost.model.printer_url import PrinterUrl
 from lanpost.model.token import check_url
@@ -27,6 +28,7 @@ _LIST_READERS: set[Reader] = set()  # those that read a list
 
 _OCTETS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 _PLAIN_FILE = re.compile(r"(?:/[A-Za-z0-9_][A-Za-z0-9._-]*)+\Z", re.ASCII)
+_SHA256 = re.compile(r"[0-9a-f]{64}\Z")
 _SIZE = re.compile(r"(\d+)\s*(KiB|MiB|GiB|KB|MB|GB|B|)\Z")
 
 
@@ -44,8 +46,8 @@ class Listen:
 def setting(reader: Reader, *default: Any) -> Any:
     """A dataclass field with its reader; the default is written as the file would have it."""
     several = reader in _LIST_READERS
-    value = reader(list(default) if several else default[0])
-    return field(default=value, metadata={"read": reader})
+    written = list(default) if several else default[0]
+    return field(default=reader(written), metadata={"read": reader, "written": written})
 
 
 def text(value: Any) -> str:
@@ -108,6 +110,12 @@ def truth(value: Any) -> bool:
 def count(value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise ValueError("write a whole number of at least 1")
+    return value
+
+
+def whole(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise ValueError("write a whole number, 0 or more")
     return value
 
 
@@ -175,6 +183,12 @@ def endpoint_text(value: Any) -> str:
     return _endpoint_text(value, SMTP_PORT)
 
 
+def endpoint_as_given(value: Any) -> str:
+    """Without a port where there is none: which one is meant depends on what is said there."""
+    _endpoint_text(value, SMTP_PORT)
+    return str(value)
+
+
 def pop3_text(value: Any) -> str:
     """Where POP3 is spoken: port 110 unless it says another (RFC 1939 §3)."""
     return _endpoint_text(value, 110)
@@ -187,6 +201,21 @@ def _endpoint_text(value: Any, default_port: int) -> str:
         return str(Endpoint.parse(value, default_port))
     except InvalidValue as error:
         raise ValueError(str(error)) from None
+
+
+def fax_number(value: Any) -> str:
+    found = normal(text(value)) if text(value) else ""
+    if found is None:
+        raise ValueError('write a fax number, as "+81312345678"')
+    return found
+
+
+def fingerprint(value: Any) -> str:
+    """SHA-256 of a certificate, in lower-case hex; with or without colons."""
+    found = text(value).replace(":", "").lower()
+    if found and not _SHA256.match(found):
+        raise ValueError("write the SHA-256 of the certificate, 64 hexadecimal digits")
+    return found
 
 
 def printer_url(value: Any) -> str:

@@ -176,6 +176,7 @@ class Fax:
     """The fax machine, `lanpost fax`; and where fax numbers lead."""
 
     folder: str = setting(read.text, "faxes")  # each fax becomes a folder in it
+    number: str = setting(read.fax_number, "")  # that this machine answers to besides its address
     pages: int = setting(read.count, 500)  # of one mail; with more it is refused
     decode_timeout: float = setting(read.duration, "2m")  # to look at one mail's pages
     decode_memory: int = setting(read.size, "1GiB")
@@ -183,16 +184,20 @@ class Fax:
     command: tuple[str, ...] = setting(read.texts)  # run with the fax's folder as last argument
     command_timeout: float = setting(read.duration, "5m")
     printer: str = setting(read.printer_url, "")
+    printer_pin: str = setting(read.fingerprint, "")  # by which it is known, where it speaks TLS
     mdn: str = setting(read.one_of("never", "when-asked"), "never")
     via: str = setting(
-        read.endpoint_text, ""
+        read.endpoint_as_given, ""
     )  # the mail server; empty: to send, on this host; for notices, the registrar's
+    user: str = setting(read.text, "")  # logs in at that server to send; empty: nobody does
     sender: str = setting(read.text, "")  # who sends; empty: fax@domain
+    retries: int = setting(read.whole, 3)  # of a machine that is busy, where we send to it ourselves
+    pause: float = setting(read.duration, "60s")  # between two tries
     report_to: str = setting(read.text, "")  # the terminal that prints transmission reports
     pop3: str = setting(read.pop3_text, "")  # where the sender's mailbox is, for receipts
-    pop3_user: str = setting(read.text, "")  # empty: the sender
-    password_file: str = setting(read.text, "")  # of that mailbox
-    ca_file: str = setting(read.text, "")  # who vouches for that server; empty: the system's authorities
+    pop3_user: str = setting(read.text, "")  # empty: `user`, else the sender
+    password_file: str = setting(read.text, "")  # of user and mailbox
+    ca_file: str = setting(read.text, "")  # who vouches for these servers; empty: the system's authorities
     receipt_timeout: float = setting(read.duration, "2m")
     gateway: str = setting(read.text, "")  # the terminal that telephones, for numbers nobody here has
 

@@ -12,14 +12,18 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import structlog
 
+from lanpost.app.readiness import OF_THIS_PROCESS
 from lanpost.app.settings import Settings
 from lanpost.errors import LanpostError
+from lanpost.net.listening_sockets import hand_on
+from lanpost.store.program_file import own_command
 
 log = structlog.get_logger()
 
@@ -33,13 +37,26 @@ MAX_LINE = 64 * 1024  # octets of one report
 class Workers:
     """The further processes, numbered from 1. `run` keeps them alive until it is cancelled."""
 
-    def __init__(self, count: int, file: Path | None) -> None:
-        self._command = [sys.executable, "-m", "lanpost", "serve", *(["--config", str(file)] if file else [])]
+    def __init__(
+        self,
+        count: int,
+        file: Path | None,
+        *,
+        sockets: Callable[[int], Mapping[str, socket.socket]] = lambda _: {},
+        gone: Callable[[int], object] = lambda _: None,
+        back: Callable[[int], object] = lambda _: None,
+    ) -> None:
+        """`sockets`: those that a process listens at. `gone` is told of one that does not serve, yet or any
+        more; `back` of one that does, at each of its reports.
+        """
+        # The very program that runs here, also where another version has been put in its place meanwhile.
+        self._command = [*own_command(), "serve", *(["--config", str(file)] if file else [])]
         self._processes: dict[int, asyncio.subprocess.Process] = {}
         self._latest: dict[int, dict[str, int]] = {}
         self._ended: dict[str, int] = {}  # what workers did that are no more
         self._numbers = range(1, count)
         self._stopping = asyncio.Event()
+        self._sockets, self._gone, self._back = sockets, gone, back
 
     def total(self, name: str) -> int:
         """One figure of all of them together."""
@@ -48,9 +65,12 @@ class Workers:
     async def start(self) -> None:
         """Start all and wait until each serves. LanpostError where one cannot."""
         for number in self._numbers:
-            process = await self._spawn(number)
+            self._gone(number)
+        processes = {number: await self._spawn(number) for number in self._numbers}
+        for number, process in processes.items():
             if not await self._first_report(number, process):
                 raise LanpostError(f"worker {number} has ended at its start; its own message says why")
+            self._back(number)
 
     async def run(self) -> None:
         """Watch over them; returns when all have ended after `stop`."""
@@ -73,6 +93,9 @@ class Workers:
                 process.kill()
 
     async def _spawn(self, number: int) -> asyncio.subprocess.Process:
+        environment = {name: value for name, value in os.environ.items() if name not in OF_THIS_PROCESS}
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
+        descriptors = hand_on(self._sockets(number), environment)
         try:
             process = await asyncio.create_subprocess_exec(
                 *self._command,
@@ -81,7 +104,8 @@ class Workers:
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 limit=MAX_LINE,
-                env={name: value for name, value in os.environ.items() if name != "NOTIFY_SOCKET"},
+                env=environment,
+                pass_fds=descriptors,
             )
         except OSError as error:
             raise LanpostError(
@@ -100,13 +124,14 @@ class Workers:
             process = self._processes[number]
             assert process.stdout is not None
             while self._note(number, await process.stdout.readline()):
-                pass
+                self._back(number)
             status = await process.wait()
             for name, value in self._latest.pop(number, {}).items():
                 self._ended[name] = self._ended.get(name, 0) + value
             if self._stopping.is_set():
                 return
             log.error("worker ended and is started again", worker=number, status=status)
+            self._gone(number)
             while not await self._started_again(number):
                 if self._stopping.is_set():
                     return
@@ -140,7 +165,7 @@ def worker_count(settings: Settings) -> int:
         return settings.workers
     shared = (*settings.smtp.listen, *settings.submission.listen, *settings.pop3.listen, *settings.ldap.listen)
     if any(listen.port == 0 for listen in shared):
-        return 1  # "any free port" is another one for each process
+        return 1  # "any free port" is for trials
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(MAX_AUTO, cores)
 

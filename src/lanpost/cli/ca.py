@@ -9,14 +9,16 @@ from pathlib import Path
 
 import click
 
-from lanpost.app.certificates import open_authority, utc_now
+from lanpost.app.certificates import FOLDER, open_authority, utc_now
 from lanpost.app.settings import Settings
 from lanpost.cli.options import print_json, with_json, with_settings
 from lanpost.content.chart_record import time_text
 from lanpost.content.directory_entry import name_of
+from lanpost.content.sshsig import fingerprint
 from lanpost.errors import InvalidValue, LanpostError
 from lanpost.model.address import MailAddress
 from lanpost.store.files import replace_file, write_new_file
+from lanpost.store.program_key import ProgramKey
 
 _ACCOUNT = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 
@@ -32,10 +34,11 @@ def ca() -> None:
 @with_settings
 @with_json
 def show(settings: Settings, as_json: bool) -> None:
-    """Print its pin (SHA-256 of the certificate), how long it is good, and its file."""
+    """Print its pin (SHA-256 of the certificate), how long it is good, its file, and who signs lanpost.pyz here."""
     authority = open_authority(settings)
     begin, end = authority.valid
     server = authority.server_valid()
+    signer = fingerprint(ProgramKey.open(settings.data / FOLDER).public)
     if as_json:
         print_json(
             {
@@ -44,11 +47,13 @@ def show(settings: Settings, as_json: bool) -> None:
                 "not_before": time_text(begin),
                 "not_after": time_text(end),
                 "server_not_after": time_text(server[1]) if server else None,
+                "program_signer": signer,
             }
         )
         return
     click.echo(f"pin (SHA-256): {authority.pin}")
     click.echo(f"file: {authority.ca_file}")
+    click.echo(f"the program that is handed out is signed by: {signer}")
     click.echo(f"good from {_day(begin)} until {_day(end)}")
     if server:
         click.echo(f"the server's certificate: until {_day(server[1])}, renewed before that by itself")

@@ -14,7 +14,8 @@ from lanpost.app import chart_copy, chart_files
 from lanpost.app.charts import missing_file, open_chart
 from lanpost.app.inquiry import refuse_mailbox
 from lanpost.app.settings import Settings
-from lanpost.cli.options import Function, with_json, with_settings
+from lanpost.cli.options import Function, print_json, with_json, with_settings
+from lanpost.content.chart_offer import AUTHORITY
 from lanpost.errors import InvalidValue, LanpostError
 from lanpost.model.address import MailAddress
 from lanpost.model.binding import Binding, Entry
@@ -242,6 +243,25 @@ async def _copy(from_settings: Settings, to_settings: Settings, prune: bool) -> 
                 length += 1
         with _progress("Copying", length) as progress:
             return await chart_copy.copy(source, target, progress, prune=prune)
+
+
+@chart.command(short_help="Print how another mail server asks this chart.")
+@with_settings
+@with_json
+def offer(settings: Settings, as_json: bool) -> None:
+    """Print the configuration of a mail server on another machine that asks the chart served here over LDAP.
+
+    `lanpost push --directory` does the rest by itself.
+    """
+    from lanpost.app import served_chart  # a directory's parts, which no other command of these needs
+
+    offered = served_chart.offer(settings)
+    if as_json:
+        print_json(offered.to_json())
+        return
+    click.echo(offered.configuration(0), nl=False)
+    click.echo(f"# {AUTHORITY}, a file beside it, has the CA certificate:")
+    click.echo("".join(f"# {line}\n" for line in offered.authority.splitlines()), nl=False)
 
 
 @chart.command(short_help="Write all entries to a CSV, JSON or XML file.")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import click
 
-from lanpost.cli.lazy_group import LazyGroup
+from lanpost.cli.lazy_group import LazyGroup, Place
 
 COMMANDS = {
-    "receive": "lanpost.cli.fax_receive:receive",
-    "send": "lanpost.cli.fax_send:send",
+    "receive": Place(
+        "lanpost.cli.fax_receive:receive", "Be a fax machine: register, take faxes, keep and print them."
+    ),
+    "send": Place("lanpost.cli.fax_send:send", "Send documents as one fax, and report."),
 }
 
 

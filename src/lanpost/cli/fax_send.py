@@ -13,33 +13,42 @@ from typing import TYPE_CHECKING, Any, Self
 
 import click
 
-from lanpost.app import logs
 from lanpost.app.fax_extra import require_fax_extra
 from lanpost.app.secret_files import read_secret
 from lanpost.app.setting_values import duration
-from lanpost.app.settings import Log, Settings
+from lanpost.app.settings import Settings
 from lanpost.cli.options import print_json, with_json, with_settings
 from lanpost.errors import LanpostError
 from lanpost.model.address import MailAddress
-from lanpost.model.endpoint import Endpoint
+from lanpost.model.endpoint import SMTP_PORT, Endpoint
 
 if TYPE_CHECKING:
+    from lanpost.app.fax_delivery import Attempt, FaxWay
     from lanpost.app.fax_receipts import Mails
     from lanpost.app.fax_send import FaxRequest, PreparedFax
     from lanpost.content.fax.transmission_report import TransmissionReport
+
+SUBMISSION_PORT = 587
 
 
 @click.command()
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path))
 @click.option("--to", "to", multiple=True, required=True, metavar="ADDRESS", help="Who gets it; may be repeated.")
 @click.option("--fine", is_flag=True, help="204 x 196 dots an inch instead of 204 x 98.")
+@click.option("--superfine", is_flag=True, help="204 x 391, where the chart says that all machines read it.")
 @click.option("--cover", metavar="TEXT", help="A page before the first, with this text.")
 @click.option("--header", is_flag=True, help="Time, sender and page number along the top of each page.")
 @click.option("--from", "sender", metavar="ADDRESS", help="Who sends; else fax.sender.")
 @click.option("--via", metavar="HOST:PORT", help="The mail server; else fax.via, else the one on this machine.")
 @click.option("--direct", is_flag=True, help="Inquire here, and send straight to each machine.")
+@click.option("--user", metavar="NAME", default="", help="Log in at the mail server to send; else fax.user.")
+@click.option("--password-file", metavar="FILE", default="", help="Its password is the first line there.")
+@click.option("--password-stdin", is_flag=True, help="Read the password from standard input: its first line.")
+@click.option("--retries", type=click.IntRange(0), help="With --direct: tries of a busy machine after the first.")
+@click.option("--pause", metavar="TIME", help="Between two tries, as 60s; else fax.pause.")
 @click.option("--receipt", is_flag=True, help="Ask for a receipt, wait for it, and show it.")
 @click.option("--pop3", metavar="HOST:PORT", default="", help="Where receipts arrive; else fax.pop3.")
+@click.option("--report-to", metavar="ADDRESS", default="", help="Who is faxed the report; else fax.report_to.")
 @click.option("--wait", metavar="TIME", help="How long to wait for receipts, as 2m; else fax.receipt_timeout.")
 @with_settings
 @with_json
@@ -52,8 +61,11 @@ def send(settings: Settings, files: tuple[Path, ...], to: tuple[str, ...], as_js
         raise click.UsageError("nothing to fax: name a FILE, or give --cover TEXT")
     if options["direct"] and options["via"]:
         raise click.UsageError("--direct goes straight to the machine, --via to a mail server: not both")
+    if options["direct"] and options["user"]:
+        raise click.UsageError("--direct goes straight to the machine, which knows no users: no --user there")
+    if options["password_file"] and options["password_stdin"]:
+        raise click.UsageError("one password: --password-file or --password-stdin")
     require_fax_extra()
-    logs.configure(Log(level="warning" if settings.log.level != "debug" else "debug", format=settings.log.format))
     from lanpost.app.fax_send import FaxRequest
 
     now = datetime.now().astimezone()
@@ -65,6 +77,7 @@ def send(settings: Settings, files: tuple[Path, ...], to: tuple[str, ...], as_js
         sender,
         now,
         fine=options["fine"],
+        superfine=options["superfine"],
         header=options["header"],
         cover=options["cover"],
         receipt=options["receipt"],
@@ -89,47 +102,93 @@ async def _send(
     from dataclasses import replace
 
     from lanpost.app import fax_send
+    from lanpost.app.fax_delivery import deliver
+    from lanpost.model.delivery import Verdict
 
     started = time.monotonic()
-    mails = _mails(settings, request, options["pop3"]) if request.receipt else None
-    if await fax_send.all_read_profile_f(settings, request.recipients):
-        request = replace(request, rich=True)
-    via = None if options["direct"] else _server(settings, options["via"])
+    password = _Password(settings, options)
+    way = _way(settings, password, options)
+    mails = _mails(settings, request, password, options["pop3"]) if request.receipt else None
+    request = replace(request, reach=await fax_send.reach_of_all(settings, request.recipients))
+    if request.superfine and not request.reach.drawing(superfine=True).superfine:
+        click.echo("lanpost: the chart does not say that all of them read superfine; it goes in fine", err=True)
     with _Bar() as bar, fax_send.PreparedFax(request) as fax:
         await asyncio.to_thread(fax.write, bar)
-        outcomes = await fax_send.deliver(settings, fax, via, bar)
-        report = fax_send.report_of(fax, outcomes, started)
+
+        def waiting(attempt: Attempt) -> None:
+            bar.end()
+            if not as_json:
+                next_try = f"try {attempt.tries + 1} of {way.retries + 1} in {way.pause:g} s"
+                click.echo(f"{attempt.address}: {attempt.outcome.reply}; {next_try}", err=True)
+
+        attempts = await deliver(settings, fax, request.recipients, way, bar, waiting)
+        report = fax_send.report_of(fax, attempts, started)
         bar.end()
         if mails is not None:
             report = await _with_receipts(settings, report, fax, mails, options["wait"], quiet=as_json)
-    if settings.fax.report_to:
-        printer = MailAddress.parse(settings.fax.report_to, settings.domain)
+    if to := options["report_to"] or settings.fax.report_to:
+        printer = MailAddress.parse(to, settings.domain)
         with fax_send.report_fax(report, request, printer) as page:
-            await fax_send.deliver(settings, page, via, lambda *_: None)
+            (attempt,) = await deliver(settings, page, [printer], way, lambda *_: None)
+        if attempt.outcome.verdict is not Verdict.DELIVERED:
+            click.echo(f"lanpost: {printer} did not get the report: {attempt.outcome.reply}", err=True)
     return report
 
 
-def _server(settings: Settings, given: str | None) -> Endpoint:
+class _Password:
+    """Of the user, who sends and gets receipts; found out once, when it is needed."""
+
+    def __init__(self, settings: Settings, options: dict[str, Any]) -> None:
+        self._settings = settings
+        self._options = options
+        self._known: str | None = None
+
+    def of(self, user: str) -> str:
+        if self._known is None:
+            self._known = self._find(user)
+        return self._known
+
+    def _find(self, user: str) -> str:
+        if self._options["password_stdin"]:
+            return sys.stdin.readline().rstrip("\r\n")
+        if file := self._options["password_file"]:
+            return read_secret(self._settings, "--password-file", str(Path(file).absolute()))
+        if file := self._settings.fax.password_file:
+            return read_secret(self._settings, "fax.password_file", file)
+        return str(click.prompt(f"Password of {user}", hide_input=True, err=True))
+
+
+def _way(settings: Settings, password: _Password, options: dict[str, Any]) -> FaxWay:
+    from lanpost.app.fax_delivery import FaxWay, account_of
+
+    if options["direct"]:
+        retries = settings.fax.retries if options["retries"] is None else options["retries"]
+        return FaxWay(None, None, retries, _seconds(options["pause"]) or settings.fax.pause)
+    user = options["user"] or settings.fax.user
+    server = _server(settings, options["via"], user)
+    return FaxWay(server, account_of(settings, server, user, password.of(user)) if user else None)
+
+
+def _server(settings: Settings, given: str | None, user: str) -> Endpoint:
+    """Where people log in is another port than where servers meet (RFC 6409 §3.1)."""
     if given or settings.fax.via:
-        return Endpoint.parse(given or settings.fax.via)
-    listen = settings.smtp.listen[0]
-    here = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(listen.host, listen.host)  # noqa: S104
-    return Endpoint.of(here, listen.port)
+        return Endpoint.parse(given or settings.fax.via, SUBMISSION_PORT if user else SMTP_PORT)
+    listens = settings.submission.listen if user else settings.smtp.listen
+    if not listens:
+        raise click.UsageError("no mail server on this machine takes faxes; name one: --via HOST:PORT")
+    here = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(listens[0].host, listens[0].host)  # noqa: S104
+    return Endpoint.of(here, listens[0].port)
 
 
-def _mails(settings: Settings, request: FaxRequest, pop3: str) -> Mails:
+def _seconds(text: str | None) -> float:
+    return duration(text) if text else 0.0
+
+
+def _mails(settings: Settings, request: FaxRequest, password: _Password, pop3: str) -> Mails:
     from lanpost.app.fax_receipts import mails_of
 
-    password = ""
-    if pop3 or settings.fax.pop3:
-        file = settings.fax.password_file
-        user = settings.fax.pop3_user or request.sender
-        password = (
-            read_secret(settings, "fax.password_file", file)
-            if file
-            else click.prompt(f"Password of {user}", hide_input=True, err=True)
-        )
-    return mails_of(settings, request.sender, pop3, password, request.at)
+    user = settings.fax.pop3_user or settings.fax.user or str(request.sender)
+    return mails_of(settings, user, pop3, password.of(user) if pop3 or settings.fax.pop3 else "", request.at)
 
 
 async def _with_receipts(
@@ -148,7 +207,7 @@ async def _with_receipts(
         of = next((str(each) for each in fax.request.recipients if receipt.is_of(each)), receipt.recipient)
         words[of].append((receipt.good, receipt.words))
 
-    seconds = duration(wait) if wait else settings.fax.receipt_timeout
+    seconds = _seconds(wait) or settings.fax.receipt_timeout
     try:
         complete = await wait_for_receipts(mails, recipients, (fax.envelope_id, fax.message_id), seconds, told)
         missing = f"none within {seconds:.0f} s; it may still come to {fax.request.sender}"
@@ -206,6 +265,7 @@ def _as_dict(report: TransmissionReport) -> dict[str, Any]:
                 "result": "ok" if result.good else "failed",
                 "endpoint": result.endpoint or None,
                 "said": result.said,
+                "tries": result.tries,
                 "receipts": list(result.receipts),
             }
             for result in results

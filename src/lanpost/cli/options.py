@@ -15,7 +15,11 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def _load(_context: click.Context, _parameter: click.Parameter, value: str | None) -> Settings:
-    return load(value)
+    from lanpost.app.logs import configure_for_command  # not needed by the agent, which reads its settings itself
+
+    settings = load(value)
+    configure_for_command(settings.log)
+    return settings
 
 
 def with_settings(function: Function) -> Function:

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import click
 
 from lanpost.app.control import CONTROL_SOCKET
+from lanpost.app.fetching import fetching
 from lanpost.app.registration import enrol, enrol_anew, expect_port, open_terminals
 from lanpost.app.settings import Settings
 from lanpost.cli.options import print_json, print_table, with_json, with_settings
@@ -279,3 +280,18 @@ def _row(state: TerminalState, last: LastDelivery | None, now: datetime) -> Sequ
 
 def _shown(time: datetime) -> str:
     return f"{time.astimezone():%Y-%m-%d %H:%M:%S}"
+
+
+@terminal.command()
+@with_settings
+@with_json
+def fetch(settings: Settings, as_json: bool) -> None:
+    """Print the line to paste at a terminal that has no lanpost yet: it fetches lanpost.pyz from this server.
+
+    The line holds the file's SHA-256, so it gets this file or none. It is public: there is no secret in it.
+    """
+    found = fetching(settings)
+    if as_json:
+        print_json({"line": found.line, "urls": found.urls, "sha256": found.sha256, "signer": found.signer})
+    else:
+        click.echo(found.line)

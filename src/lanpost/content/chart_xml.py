@@ -23,7 +23,7 @@ from defusedxml import sax
 from defusedxml.common import DefusedXmlException
 
 from lanpost.content.chart_record import BadRecord, time_of
-from lanpost.content.chart_xml_text import HEAD, NAMESPACE, TAIL
+from lanpost.content.chart_xml_text import HEAD, NAMESPACE, NAMESPACE_OF_ANY_VERSION, TAIL
 from lanpost.errors import InvalidBinding, InvalidEndpoint, InvalidValue
 from lanpost.model.address import MailAddress
 from lanpost.model.binding import Binding, Entry, Source
@@ -232,6 +232,12 @@ class _Handler(ContentHandler):
             where = f"inside <{parent}>" if parent else "here"
             raise self._wrong(f"<{element[:40]}> is not known {where}; {_nearest(element, known, '<', '>')}")
         if uri != NAMESPACE:
+            if uri and uri.startswith(NAMESPACE_OF_ANY_VERSION):
+                raise self._wrong(
+                    f"this chart is of version {uri.removeprefix(NAMESPACE_OF_ANY_VERSION)[:20]}, from another"
+                    f" lanpost; this one reads version {NAMESPACE.removeprefix(NAMESPACE_OF_ANY_VERSION)}: install"
+                    " the lanpost that wrote it here too"
+                )
             raise self._wrong(
                 f"<{element}> is of the namespace {(uri or '')[:60]!r}; write <chart xmlns={NAMESPACE!r}>, and what"
                 " is in it without a prefix"

@@ -13,7 +13,8 @@ from lanpost.content.chart_record import time_text
 from lanpost.errors import InvalidValue
 from lanpost.model.binding import Binding, Entry
 
-NAMESPACE = "urn:lanpost:chart:1"
+NAMESPACE_OF_ANY_VERSION = "urn:lanpost:chart:"
+NAMESPACE = f"{NAMESPACE_OF_ANY_VERSION}1"
 HEAD = f"""<?xml version="1.0" encoding="UTF-8"?>
 <!-- The chart of lanpost: docs/chart-xml.md tells how to edit it by hand. lanpost writes the whole file anew at
      every change, by address: comments other than this one are lost then. -->

@@ -33,6 +33,7 @@ class Route:
     mailbox: MailAddress | None = None  # for MAILBOX; for UNANSWERED the fallback mailbox, if any
     binding: Binding | None = None  # also an expired one, for HOLD
     instead: MailAddress | None = None  # the terminal's own address, where the recipient's names it by a fax number
+    terminal: MailAddress | None = None  # that a fax number leads to: its registration brings the mail on
     refusal: Reply | None = None  # why UNKNOWN (or an UNANSWERED stranger) is refused at RCPT
 
 

@@ -1,4 +1,7 @@
-"""Where a printer is: `ipp://10.0.0.5/printers/office` (RFC 3510 §4), never by a host name."""
+"""Where a printer is: `ipp://10.0.0.5/printers/office` (RFC 3510 §4), or `ipps://` by TLS (RFC 7472 §4).
+
+Never a host name.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,7 @@ class PrinterUrl:
 
     endpoint: Endpoint
     path: str
+    by_tls: bool = False
 
     @staticmethod
     def parse(text: str) -> PrinterUrl:
@@ -30,13 +34,13 @@ class PrinterUrl:
         except (ValueError, InvalidEndpoint):
             raise InvalidValue(f"{text[:120]!r} names no IP address; {_REMEDY}") from None
         path = parts.path or "/"
-        if parts.scheme != "ipp" or parts.query or parts.fragment or parts.username is not None:
+        if parts.scheme not in ("ipp", "ipps") or parts.query or parts.fragment or parts.username is not None:
             raise InvalidValue(f"{text[:120]!r} is no such URL; {_REMEDY}")
         if not (path.isascii() and path.isprintable() and " " not in path and len(text) <= 1000):
             raise InvalidValue(f"{text[:120]!r}: the path must be plain ASCII; {_REMEDY}")
-        return PrinterUrl(endpoint, path)
+        return PrinterUrl(endpoint, path, parts.scheme == "ipps")
 
     def __str__(self) -> str:
         port = "" if self.endpoint.port == IPP_PORT else f":{self.endpoint.port}"
         host = f"[{self.endpoint.host}]" if self.endpoint.is_ipv6 else self.endpoint.host
-        return f"ipp://{host}{port}{self.path}"
+        return f"ipp{'s' if self.by_tls else ''}://{host}{port}{self.path}"

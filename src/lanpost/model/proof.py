@@ -50,6 +50,11 @@ class Proof:
             raise InvalidProof(f"{text[:40]!r} is no proof: write tls:SHA256 or greeting:NAME") from None
 
     @staticmethod
+    def is_known(text: str) -> bool:
+        """Whether that is of a kind that this version looks at; a later one may know others."""
+        return text.partition(":")[0] in {kind.value for kind in ProofKind}
+
+    @staticmethod
     def of_greeting(name: str) -> Proof:
         """That the endpoint greets by this name, in whatever case."""
         return Proof(ProofKind.GREETING, name.lower())

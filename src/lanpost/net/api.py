@@ -11,7 +11,7 @@ import base64
 import ipaddress
 import json
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import Any
@@ -32,7 +32,7 @@ from lanpost.model.proof import Proof
 from lanpost.net.api_description import DESCRIPTION
 from lanpost.net.http_server import Application, Message, Receive, Send
 from lanpost.net.problem import HANDLERS, BadRequest, path_of, problem
-from lanpost.net.request_body import lease_of, object_of
+from lanpost.net.request_body import asks_leniency, lease_of, object_of
 from lanpost.service import metrics as exposition
 from lanpost.service import registrar as registration
 from lanpost.service.credentials import Credential
@@ -46,6 +46,7 @@ BODY_SECONDS = 10.0  # for all of it
 MAX_LIFETIME_SECONDS = 10**9  # more would not fit into a date
 CHART_SECONDS = 10.0  # for a binding to be written; the terminal waits for 15 at most
 MAX_WRITING = 500  # registrations that wait for the chart; one more is sent away, to come again
+MAX_PROGRAM = 60  # characters kept of User-Agent
 BATCH_ENTRIES = 500  # of the chart, written at once
 CLAIM_KEY = re.compile(r"[A-Za-z0-9_-]{32,256}\Z")  # that a claimant chose: no word that anybody would guess
 _PRIVATE = {"cache-control": "no-store"}
@@ -71,8 +72,13 @@ class Api:
         unwell: Callable[[], str] = lambda: "",
         refresh_key: bytes = b"",
         learn_refresh: Callable[[bytes], Awaitable[None]] | None = None,
+        routes: Sequence[Route] = (),
     ) -> None:
-        """`learn_refresh` is given the refresh request that a registering terminal obeyed last."""
+        """`learn_refresh` is given the refresh request that a registering terminal obeyed last.
+
+        `routes`: what else is answered at this server's port, to anybody.
+        """
+        self._more_routes = routes
         self._registrar = registrar
         self._domain = domain
         self._ca_pem = ca_pem
@@ -96,6 +102,7 @@ class Api:
             Route("/v1/openapi.json", self.description, methods=["GET"]),
             Route("/healthz", self.health, methods=["GET"]),
             Route("/metrics", self.exposed_metrics, methods=["GET"]),
+            *self._more_routes,
         ]
         inner = Starlette(routes=routes, exception_handlers=HANDLERS)
         inner.router.redirect_slashes = False
@@ -116,11 +123,11 @@ class Api:
 
     async def put(self, request: Request) -> Response:
         address, credential, peer = self._who(request)
-        asked = _request_of(await _body(request))
+        asked = _request_of(await _body(request), lenient=_is_lenient(request))
         now = self._clock()
         registered = await self._in_time(self._registrar.register(address, credential, peer, asked, now))
         binding = registered.binding
-        self._note(binding, peer, claimed=bool(registered.key))
+        self._note(binding, request, claimed=bool(registered.key))
         await self._learn(request)
         answer = binding_json(binding, now)
         if self._refresh_key:
@@ -177,14 +184,14 @@ class Api:
         return StreamingResponse(self._listed(first, entries), media_type="application/json", headers=_PRIVATE)
 
     async def lease(self, request: Request) -> Response:
-        lease, age = lease_of(await _body(request))
-        now, peer = self._clock(), request.state.peer
-        heard = await self._registrar.hear(lease, now - age, _credential(request), peer, now)
+        lease, age = lease_of(await _body(request), lenient=_is_lenient(request))
+        now = self._clock()
+        heard = await self._registrar.hear(lease, now - age, _credential(request), request.state.peer, now)
         binding = heard.binding
         if binding is None:
             log.debug("lease ignored", lease_event=lease.event.value, host=lease.host, why=heard.why)
             return Response(status_code=HTTPStatus.NO_CONTENT)
-        self._note(binding, peer)
+        self._note(binding, request)
         return JSONResponse(binding_json(binding, now), headers=_PRIVATE)
 
     async def ca(self, _request: Request) -> Response:
@@ -201,8 +208,8 @@ class Api:
     async def exposed_metrics(self, _request: Request) -> Response:
         return Response(self._metrics.text(), headers={"content-type": exposition.CONTENT_TYPE})
 
-    def _note(self, binding: Binding, peer: Endpoint, *, claimed: bool = False) -> None:
-        log_registered(binding, peer.host, claimed=claimed)
+    def _note(self, binding: Binding, request: Request, *, claimed: bool = False) -> None:
+        log_registered(binding, request.state.peer.host, claimed=claimed, program=_program(request))
         self._metrics.counter("lanpost_registrations_total", "Bindings made or renewed.").add()
 
     def _who(self, request: Request) -> tuple[MailAddress, Credential | None, Endpoint]:
@@ -222,8 +229,8 @@ class Api:
         yield "".join([*batch, "]}\n"])
 
 
-def log_registered(binding: Binding, client: str, *, claimed: bool = False) -> None:
-    """The event that tells of a binding made or renewed."""
+def log_registered(binding: Binding, client: str, *, claimed: bool = False, program: str = "") -> None:
+    """The event that tells of a binding made or renewed. `program`: what the terminal says that it runs."""
     log.info(
         "terminal registered",
         address=str(binding.address),
@@ -232,6 +239,7 @@ def log_registered(binding: Binding, client: str, *, claimed: bool = False) -> N
         source=binding.source.value,
         client=client,
         claimed=claimed,
+        program=program,
     )
 
 
@@ -265,6 +273,12 @@ def _credential(request: Request) -> Credential | None:
     return Credential.read(shown.strip())
 
 
+def _program(request: Request) -> str:
+    """As the client names it (RFC 9110 §10.1.5), where that can do no harm in a log."""
+    name = request.headers.get("user-agent", "")[:MAX_PROGRAM]
+    return name if name.isascii() and name.isprintable() else ""
+
+
 async def _body(request: Request) -> bytes:
     body = bytearray()
     try:
@@ -282,9 +296,13 @@ async def _body(request: Request) -> bytes:
     return bytes(body)
 
 
-def _request_of(body: bytes) -> registration.Request:
+def _is_lenient(request: Request) -> bool:
+    return asks_leniency(request.headers.getlist("prefer"))
+
+
+def _request_of(body: bytes, *, lenient: bool = False) -> registration.Request:
     known = ("port", "lifetime", "endpoint", "proof", "key")
-    fields = object_of(body, known, '{"port": 25, "lifetime": "24h"}')
+    fields = object_of(body, known, '{"port": 25, "lifetime": "24h"}', lenient=lenient)
     port, lifetime, endpoint, proof, key = (fields.get(name) for name in known)
     if port is not None and (isinstance(port, bool) or not isinstance(port, int) or not 0 < port < 65536):
         raise InvalidValue("port: write a whole number from 1 to 65535")
@@ -302,7 +320,7 @@ def _request_of(body: bytes) -> registration.Request:
         port,
         None if endpoint is None else Endpoint.parse(endpoint, port or SMTP_PORT),
         None if seconds is None else timedelta(seconds=seconds),
-        None if proof is None else Proof.parse(proof),
+        None if proof is None or (lenient and not Proof.is_known(proof)) else Proof.parse(proof),
         key=key or "",
     )
 

@@ -16,6 +16,13 @@ _ADDRESS = {
     "schema": {"type": "string", "examples": ["fax1", "fax1@office.lan"]},
 }
 
+_PREFER = {
+    "name": "Prefer",
+    "in": "header",
+    "description": "`handling=lenient`: fields that this version does not know are left aside, not refused.",
+    "schema": {"type": "string", "examples": ["handling=lenient"]},
+}
+
 
 def _json(description: str, schema: dict[str, Any]) -> dict[str, Any]:
     return {"description": description, "content": {"application/json": {"schema": schema}}}
@@ -35,6 +42,14 @@ def _problems(**meanings: str) -> dict[str, Any]:
         name[1:]: {"description": meaning, "content": {"application/problem+json": schema}}
         for name, meaning in problems.items()
     }
+
+
+_NO_PROGRAM = "The server was not installed from such a file, or nobody signed it."
+
+
+def _beside_program(operation: str, summary: str) -> dict[str, Any]:
+    responses = {"200": _text("It.", "text/plain"), **_problems(s404=_NO_PROGRAM)}
+    return {"get": {"operationId": operation, "summary": summary, "responses": responses}}
 
 
 _REFUSALS = {
@@ -86,6 +101,7 @@ DESCRIPTION: dict[str, Any] = {
                     "address that another machine has now, or that was taken back, is dropped."
                 ),
                 "security": _SECRET,
+                "parameters": [_PREFER],
                 "requestBody": {
                     "required": True,
                     "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Lease"}}},
@@ -115,6 +131,7 @@ DESCRIPTION: dict[str, Any] = {
                     "first request needs no secret and is answered with a key, to be shown as the secret later."
                 ),
                 "security": [*_SECRET, {}],
+                "parameters": [_PREFER],
                 "requestBody": {
                     "required": False,
                     "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Registration"}}},
@@ -184,6 +201,32 @@ DESCRIPTION: dict[str, Any] = {
                 "responses": {"200": _text("Exposition format 0.0.4.", "text/plain")},
             }
         },
+        "/lanpost.pyz": {
+            "get": {
+                "operationId": "getProgram",
+                "summary": "The program in one file, as this server runs it; with ranges",
+                "responses": {
+                    "200": {
+                        "description": "The whole file; its ETag is its SHA-256.",
+                        "content": {"application/zip": {"schema": {"type": "string", "format": "binary"}}},
+                    },
+                    "206": {"description": "The range that was asked for."},
+                    "304": {"description": "It is the one that If-None-Match names."},
+                    "416": {"description": "No range of this file."},
+                    **_problems(s404=_NO_PROGRAM, s503="Too many are being sent it; see Retry-After."),
+                },
+            }
+        },
+        "/lanpost.pyz.sha256": _beside_program("getProgramDigest", "Its SHA-256, as sha256sum --check reads it"),
+        "/lanpost.pyz.sig": _beside_program(
+            "getProgramSignature", "This server's signature, for ssh-keygen -Y verify"
+        ),
+        "/lanpost.pyz.signers": _beside_program(
+            "getProgramSigners", "This server's key, as a line of allowed_signers(5)"
+        ),
+        "/lanpost.pyz.publisher.sig": _beside_program(
+            "getPublisherSignature", "The signature of whoever published the file, where it came with one"
+        ),
     },
     "components": {
         "securitySchemes": {

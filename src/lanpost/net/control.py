@@ -1,7 +1,9 @@
 """The control socket: how commands on this machine ask the running server, one JSON line each way at a time.
 
 A request is `{"command": NAME, "arguments": {...}}`. The answer is a line `{"item": ...}` for each item, then
-`{"done": true}` or `{"error": "..."}`. Only the server's own user can open the socket (mode 0600).
+`{"done": true}` or `{"error": "..."}`. Command and server may be of two versions: what either does not know of the
+other's lines it leaves aside, and a command that the server does not know it refuses. Only the server's own user
+can open the socket (mode 0600).
 """
 
 from __future__ import annotations
@@ -141,7 +143,8 @@ def _items(connection: socket.socket) -> Iterator[Any]:
                 raise LanpostError(answer["error"])
             if "done" in answer:
                 return
-            yield answer["item"]
+            if "item" in answer:
+                yield answer["item"]
     raise LanpostError("the server stopped in the middle of its answer; try again")
 
 

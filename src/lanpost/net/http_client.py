@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import hashlib
 import ssl
 import time
 from collections.abc import Mapping
@@ -16,7 +17,7 @@ from dataclasses import dataclass, field
 
 import h11
 
-from lanpost.errors import ChartUnavailable, DeliveryError, InvalidEndpoint
+from lanpost.errors import CertificateUnknown, ChartUnavailable, DeliveryError, InvalidEndpoint
 from lanpost.model.endpoint import Endpoint
 from lanpost.net.dial import dial
 
@@ -27,12 +28,14 @@ READ_OCTETS = 256 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """Whom to ask, and as whom."""
+    """Whom to ask, and as whom. With a `pin` its certificate must be that one, whoever vouches for it."""
 
     endpoint: Endpoint
     tls: ssl.SSLContext | None = None
     user: str = ""
     password: str = field(default="", repr=False)
+    pin: str = ""  # SHA-256 of the certificate, in hex
+    remedy: str = "; set chart.ca_file to the PEM of its CA"  # where nobody vouches for it
 
     def __str__(self) -> str:
         return str(self.endpoint)
@@ -45,6 +48,11 @@ class Answer:
     status: int
     headers: Mapping[str, str]
     body: bytes
+
+
+def certificate_of(writer: asyncio.StreamWriter) -> str:
+    """SHA-256, in hex, of the certificate that the other side of a TLS connection has shown."""
+    return hashlib.sha256(writer.get_extra_info("ssl_object").getpeercert(binary_form=True) or b"").hexdigest()
 
 
 class _Connection:
@@ -114,14 +122,18 @@ class HttpClient:
         tls = self._server.tls
         try:
             name = endpoint.host if tls else None
-            return _Connection(*await asyncio.open_connection(sock=sock, ssl=tls, server_hostname=name))
+            connection = _Connection(*await asyncio.open_connection(sock=sock, ssl=tls, server_hostname=name))
         except ssl.SSLCertVerificationError as error:
-            raise ChartUnavailable(
-                f"{endpoint} shows a certificate that nobody here vouches for ({error.verify_message}); set"
-                " chart.ca_file to the PEM of its CA"
+            raise CertificateUnknown(
+                f"{endpoint} shows a certificate that nobody here vouches for ({error.verify_message})"
+                + self._server.remedy
             ) from None
         except ssl.SSLError as error:
             raise ChartUnavailable(f"{endpoint} does not speak TLS: {error.reason or error}") from None
+        if self._server.pin and (shown := certificate_of(connection.writer)) != self._server.pin:
+            connection.writer.transport.abort()
+            raise CertificateUnknown(f"{endpoint} shows another certificate than the one pinned, {shown}")
+        return connection
 
     async def _exchange(
         self, connection: _Connection, method: str, target: str, headers: Mapping[str, str], body: bytes

@@ -20,9 +20,11 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
+from lanpost import __version__
 from lanpost.errors import InvalidEndpoint
 from lanpost.model.endpoint import Endpoint
-from lanpost.net.listener import Connection, ConnectionLimits, Listen, Listener
+from lanpost.net.listener import Connection, ConnectionLimits, Listener
+from lanpost.net.listening_sockets import Listen
 from lanpost.net.tls_transport import FIRST_OCTET, TlsTransport
 from lanpost.net.turns import Turns
 
@@ -42,7 +44,7 @@ log = structlog.get_logger()
 
 
 class HttpServer:
-    """One ASGI application on its addresses. `tls` may be renewed in place at any time."""
+    """One ASGI application on its addresses, or `sockets` bound there. `tls` may be renewed in place."""
 
     def __init__(
         self,
@@ -50,6 +52,8 @@ class HttpServer:
         application: Application,
         tls: ssl.SSLContext,
         limits: ConnectionLimits = LIMITS,
+        *,
+        sockets: Sequence[socket.socket] | None = None,
     ) -> None:
         self._application = application
         self._tls = tls
@@ -65,11 +69,15 @@ class HttpServer:
             access_log=False,
             proxy_headers=False,  # who asks decides what he may: nobody may say he is somebody else
             server_header=False,
+            headers=[("server", f"lanpost/{__version__}")],
             timeout_keep_alive=int(HEAD_SECONDS),
             h11_max_incomplete_event_size=HEAD_OCTETS,
         )
         self._config.load()
-        self._listener = Listener("http", listens, self._connection, limits, refusal=b"", backlog=BACKLOG)
+        self._state.default_headers = self._config.encoded_headers
+        self._listener = Listener(
+            "http", listens, self._connection, limits, refusal=b"", sockets=sockets, backlog=BACKLOG
+        )
 
     @property
     def addresses(self) -> tuple[tuple[str, int], ...]:

@@ -8,31 +8,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import socket
 import ssl
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, cast
+from typing import cast
 
 import structlog
 
-from lanpost.errors import ConfigurationError
+from lanpost.net.listening_sockets import Listen, bind
 
 BACKLOG = 1024  # connections the kernel keeps for us while we are busy; it cuts this to net.core.somaxconn
 REFUSALS_TOLD_SECONDS = 1.0  # from one line in the log about clients too many to the next
+FIRST_WORDS_SECONDS = 0.5  # who has connected just before a stop may say so long what he came for
+ACCEPT_TURNS = 3  # of the event loop, from accepting a connection to telling us of it
 ABORT_SECONDS = 1.0  # the loop tells of an aborted connection in its next round
 log = structlog.get_logger()
-
-
-class Listen(Protocol):
-    """Where to listen: an IP literal (0.0.0.0, :: and fe80::1%eth0 included) and a port, 0 for any free one."""
-
-    @property
-    def host(self) -> str: ...
-    @property
-    def port(self) -> int: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +42,11 @@ class Connection(asyncio.Protocol):
     `loop.start_tls` the subclass puts the new transport into `transport`.
     """
 
-    __slots__ = ("client_host", "client_port", "listener", "transport")
+    __slots__ = ("client_host", "client_port", "listener", "since", "transport")
 
     def __init__(self, listener: Listener) -> None:
         self.listener = listener
+        self.since = time.monotonic()
         self.transport: asyncio.Transport
         self.client_host = ""  # IP literal, without zone
         self.client_port = 0
@@ -96,8 +89,8 @@ class Listener:
 
     `listens` is where; `serve` makes the Connection for each client; `refusal` is what one client too many is
     told before it is closed. `tls` is for connections that upgrade; a renewed certificate is a new value there,
-    used from the next upgrade on. With `share_ports` several processes may listen on the same ports; the first of
-    them, `claim_ports`, makes sure that no stranger does.
+    used from the next upgrade on. `sockets` are bound already, and stay open when this listener stops; without
+    them it makes its own.
     """
 
     def __init__(
@@ -109,8 +102,7 @@ class Listener:
         *,
         refusal: bytes,
         tls: ssl.SSLContext | None = None,
-        share_ports: bool = False,
-        claim_ports: bool = False,
+        sockets: Sequence[socket.socket] | None = None,
         backlog: int = BACKLOG,
     ) -> None:
         self.name = name
@@ -119,10 +111,12 @@ class Listener:
         self._listens = tuple(listens)
         self._serve = serve
         self._limits = limits or ConnectionLimits()
-        self._share_ports = share_ports
-        self._claim_ports = claim_ports
+        self._sockets = sockets
         self._backlog = backlog
         self._servers: list[asyncio.Server] = []
+        self._lent: dict[
+            int, asyncio.Future[list[asyncio.Server]]
+        ] = {}  # of processes that are gone, by their numbers
         self._addresses: tuple[tuple[str, int], ...] = ()
         self._connections: set[Connection] = set()
         self._per_client: dict[str, int] = {}
@@ -150,29 +144,45 @@ class Listener:
         """Listen on every address. Raises ConfigurationError, and then listens on none."""
         sockets: list[socket.socket] = []
         try:
-            if self._share_ports and self._claim_ports:
-                # Shared ports are shared with whoever asks, also with another server: one that is not is refused.
-                for listen in self._listens:
-                    self._bind(listen, shared=False).close()
-            sockets.extend(self._bind(listen, shared=self._share_ports) for listen in self._listens)
-            loop = asyncio.get_running_loop()
-            for sock in sockets:
-                server = await loop.create_server(lambda: self._serve(self), sock=sock, backlog=self._backlog)
-                self._servers.append(server)
+            if self._sockets is None:
+                sockets.extend(bind(self.name, listen) for listen in self._listens)
+            else:
+                sockets.extend(sock.dup() for sock in self._sockets)
+            self._servers += await self._serve_at(sockets)
         except BaseException:
             self.stop_accepting()
             for sock in sockets:
                 sock.close()
             raise
-        self._addresses = tuple(sock.getsockname()[:2] for sock in sockets)
+        # Several sockets may stand at one address.
+        self._addresses = tuple(dict.fromkeys(sock.getsockname()[:2] for sock in sockets))
         log.debug("listening", service=self.name, addresses=[f"{host} {port}" for host, port in self._addresses])
+
+    def serve_for(self, process: int, sockets: Sequence[socket.socket]) -> None:
+        """Take the clients of a process that is gone, until `serve_no_more_for` it: they would wait in vain."""
+        if not self._stopping and process not in self._lent:
+            self._lent[process] = asyncio.ensure_future(self._serve_at([sock.dup() for sock in sockets]))
+
+    def serve_no_more_for(self, process: int) -> None:
+        """It is back. Idempotent."""
+        if lent := self._lent.pop(process, None):
+            lent.add_done_callback(_close_all)
 
     def stop_accepting(self) -> None:
         """Listen no more; whoever is connected stays. Idempotent."""
         self._stopping = True
+        for process in tuple(self._lent):
+            self.serve_no_more_for(process)
         for server in self._servers:
             server.close()
         self._servers.clear()
+
+    async def _serve_at(self, sockets: Sequence[socket.socket]) -> list[asyncio.Server]:
+        loop = asyncio.get_running_loop()
+        return [
+            await loop.create_server(lambda: self._serve(self), sock=sock, backlog=self._backlog)
+            for sock in sockets
+        ]
 
     async def drain(self, seconds: float) -> int:
         """Accept no more, ask everybody to leave, and cut off whoever is still there after `seconds`.
@@ -180,9 +190,18 @@ class Listener:
         Returns how many were cut off.
         """
         self.stop_accepting()
+        for _ in range(ACCEPT_TURNS):
+            await asyncio.sleep(0)
+        patience = min(FIRST_WORDS_SECONDS, seconds)
+        just_come = time.monotonic() - patience
+        for connection in tuple(self._connections):
+            if connection.since < just_come:
+                connection.leave()
+        if await self._all_gone(patience):
+            return 0
         for connection in tuple(self._connections):
             connection.leave()
-        if await self._all_gone(seconds):
+        if await self._all_gone(seconds - patience):
             return 0
         remaining = tuple(self._connections)
         for connection in remaining:
@@ -195,7 +214,7 @@ class Listener:
         """Count a new connection, unless there are too many. For Connection only."""
         host = connection.client_host
         held = self._per_client.get(host, 0)
-        if held >= self._limits.per_client or len(self._connections) >= self._limits.total or self._stopping:
+        if held >= self._limits.per_client or len(self._connections) >= self._limits.total:
             self._tell_refused(host, held)
             return False
         self._per_client[host] = held + 1
@@ -239,37 +258,7 @@ class Listener:
                     await self._empty.wait()
         return not self._connections
 
-    def _bind(self, listen: Listen, *, shared: bool) -> socket.socket:
-        host, _, zone = listen.host.partition("%")
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        sock = socket.socket(family, socket.SOCK_STREAM)
-        try:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if shared:
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            if family == socket.AF_INET6:
-                # 0.0.0.0 and :: stand side by side, and an IPv4 client never comes as ::ffff:10.0.0.7.
-                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-                sock.bind((host, listen.port, 0, socket.if_nametoindex(zone) if zone else 0))
-            else:
-                sock.bind((host, listen.port))
-            sock.setblocking(False)
-        except OSError as exc:
-            sock.close()
-            shown = f"[{listen.host}]:{listen.port}" if ":" in host else f"{listen.host}:{listen.port}"
-            raise ConfigurationError(
-                f"[{self.name}] listen: cannot listen on {shown}: {exc.strerror}; {_remedy(exc, listen)}"
-            ) from exc
-        return sock
 
-
-def _remedy(exc: OSError, listen: Listen) -> str:
-    match exc.errno:
-        case errno.EADDRINUSE:
-            return f"`ss -ltnp 'sport = :{listen.port}'` shows which program has it: stop that, or use another port"
-        case errno.EACCES:
-            return "ports below 1024 are for root or for CAP_NET_BIND_SERVICE; start it so, or use a higher port"
-        case errno.EADDRNOTAVAIL:
-            return "that address is not on this machine now; 0.0.0.0 or :: takes all that are"
-        case _:
-            return "give an IP address of this machine and a free port"
+def _close_all(opened: asyncio.Future[list[asyncio.Server]]) -> None:
+    for server in opened.result():
+        server.close()

@@ -5,10 +5,10 @@ The password goes over TLS alone, except to this machine itself.
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import poplib
 import ssl
-from pathlib import Path
 
 from lanpost.errors import LanpostError
 from lanpost.model.endpoint import Endpoint
@@ -26,13 +26,13 @@ class MailboxUnreachable(LanpostError):
 
 
 class Pop3Mailbox:
-    """One mailbox; each mail is given out once. `ca_file`: who vouches for the server; None: the system's."""
+    """One mailbox; each mail is given out once. `trust` vouches for the server; None: the system's authorities."""
 
-    def __init__(self, endpoint: Endpoint, user: str, password: str, ca_file: Path | None = None) -> None:
+    def __init__(self, endpoint: Endpoint, user: str, password: str, trust: ssl.SSLContext | None = None) -> None:
         self.endpoint = endpoint
         self._user = user
         self._password = password
-        self._ca_file = ca_file
+        self._trust = trust
         self._seen: set[str] = set()
 
     def new_mails(self) -> list[bytes]:
@@ -40,7 +40,7 @@ class Pop3Mailbox:
         try:
             client = poplib.POP3(self.endpoint.host, self.endpoint.port, timeout=PATIENCE)
         except (OSError, poplib.error_proto) as error:
-            raise MailboxUnreachable(f"{self.endpoint}: no POP3: {error}") from None
+            raise MailboxUnreachable(f"{self.endpoint}: no POP3: {_words(error)}") from None
         try:
             return self._look(client)
         except ssl.SSLError as error:
@@ -49,7 +49,8 @@ class Pop3Mailbox:
         except (OSError, EOFError, poplib.error_proto) as error:
             raise MailboxUnreachable(f"{self.endpoint}: POP3 broke off: {_words(error)}") from None
         finally:
-            client.close()
+            with contextlib.suppress(OSError):  # a handshake that failed has closed the socket under it
+                client.close()
 
     def _look(self, client: poplib.POP3) -> list[bytes]:
         self._secure(client)
@@ -70,13 +71,15 @@ class Pop3Mailbox:
 
     def _secure(self, client: poplib.POP3) -> None:
         here = ipaddress.ip_address(self.endpoint.host).is_loopback
-        if "STLS" in client.capa() and not (here and self._ca_file is None):
-            client.stls(ssl.create_default_context(cafile=self._ca_file))
+        if "STLS" in client.capa() and not (here and self._trust is None):
+            client.stls(self._trust or ssl.create_default_context())
         elif not here:
             text = f"{self.endpoint} offers no TLS, and the password must not cross the network in the clear"
             raise MailboxUnreachable(text, for_good=True)
 
 
 def _words(error: BaseException) -> str:
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
     said = error.args[0] if error.args else error
     return said.decode("utf-8", "replace") if isinstance(said, bytes) else str(said)

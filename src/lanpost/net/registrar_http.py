@@ -18,6 +18,7 @@ from datetime import datetime
 from http import HTTPStatus
 from urllib.parse import quote, urlsplit
 
+from lanpost import __version__
 from lanpost.errors import RegistrarUnreachable, RegistrarUntrusted, RegistrationRefused
 from lanpost.model.registration import Registration
 from lanpost.model.token import REGISTRAR_NAME
@@ -57,6 +58,8 @@ async def exchange(
     parts = urlsplit(url)
     host, port = parts.hostname or "", parts.port or DEFAULT_PORT[parts.scheme]
     lines = [f"{method} {path} HTTP/1.1", f"Host: {parts.netloc}", "Connection: close", "Accept: */*"]
+    # A server of an earlier version is to leave aside what it does not know (RFC 7240 §4.4).
+    lines += [f"User-Agent: lanpost/{__version__}", "Prefer: handling=lenient"]
     lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
     lines.append(f"Content-Length: {len(body)}")
     request = "\r\n".join(lines).encode("ascii") + b"\r\n\r\n" + body

@@ -1,4 +1,7 @@
-"""Bodies of the registration API's requests as JSON: what stands in them, read strictly.
+"""Bodies of the registration API's requests as JSON: what stands in them, read strictly or leniently.
+
+People who write a field's name wrong are told so. Agents may be of a later version than we are: they ask for what
+we do not know to be left aside (`Prefer: handling=lenient`, RFC 7240 §4.4).
 
 Raises BadRequest where a body is no JSON object, InvalidValue for a field that is wrong.
 """
@@ -7,7 +10,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from http import HTTPStatus
 from typing import Any
@@ -21,7 +24,13 @@ FOREVER = 0xFFFFFFFF  # DHCP's infinite lifetime (RFC 2131 §3.3)
 FIELDS = ("event", "address", "mac", "client_id", "hostname", "lifetime", "age")
 
 
-def object_of(body: bytes, known: Sequence[str], example: str) -> dict[str, Any]:
+def asks_leniency(preferences: Iterable[str]) -> bool:
+    """Whether one of the values of the header `Prefer` says so."""
+    words = (word.partition(";")[0].strip().lower() for value in preferences for word in value.split(","))
+    return any(word.replace(" ", "").replace('"', "") == "handling=lenient" for word in words)
+
+
+def object_of(body: bytes, known: Sequence[str], example: str, *, lenient: bool = False) -> dict[str, Any]:
     """The fields of a JSON object, none but the known ones; an empty body has none."""
     try:
         fields: Any = json.loads(body) if body.strip() else {}
@@ -29,16 +38,18 @@ def object_of(body: bytes, known: Sequence[str], example: str) -> dict[str, Any]
         fields = None
     if not isinstance(fields, dict):
         raise BadRequest(HTTPStatus.BAD_REQUEST, f"the body must be a JSON object, as {example}")
+    if lenient:
+        return {name: value for name, value in fields.items() if name in known}
     if unknown := set(fields) - set(known):
         named = ", ".join(sorted(unknown))[:80]
         raise InvalidValue(f"no such field: {named}; there are {', '.join(known[:-1])} and {known[-1]}")
     return fields
 
 
-def lease_of(body: bytes) -> tuple[Lease, timedelta]:
+def lease_of(body: bytes, *, lenient: bool = False) -> tuple[Lease, timedelta]:
     """What a DHCP server says, and how long ago it was so."""
     example = '{"event": "bound", "address": "10.0.0.7", "mac": "00:11:22:33:44:55", "lifetime": 3600}'
-    fields = object_of(body, FIELDS, example)
+    fields = object_of(body, FIELDS, example, lenient=lenient)
     try:
         event = LeaseEvent(_text(fields, "event"))
     except ValueError:

@@ -17,10 +17,12 @@ from typing import cast
 from lanpost.errors import DeliveryError, WrongMachine
 from lanpost.model.endpoint import Endpoint, proof_of
 from lanpost.model.envelope import Envelope
+from lanpost.model.proof import Proof
 from lanpost.model.reply import Reply
 from lanpost.net.dial import dial
 from lanpost.service.ports import ContentReader
-from lanpost.wire.smtp_client import Closed, ContentWanted, Event, MailDone, Ready, SmtpClient, StartTls, State
+from lanpost.wire.smtp_client import SmtpClient, State
+from lanpost.wire.smtp_client_events import Closed, ContentWanted, Event, MailDone, Ready, StartTls
 
 UNSENT = 256 * 1024  # octets that wait for the endpoint to take them before the content must wait too
 GOODBYE_SECONDS = 2.0  # for the endpoint to close after QUIT
@@ -86,14 +88,19 @@ class SmtpConnection(asyncio.Protocol):
         self._lost = False
 
     @staticmethod
-    async def open(endpoint: Endpoint, session: SmtpClient, patience: Patience) -> SmtpConnection:
-        """Connect, and take the greeting and the answer to EHLO. Ready for the first mail."""
+    async def open(
+        endpoint: Endpoint, session: SmtpClient, patience: Patience, trust: ssl.SSLContext | None = None
+    ) -> SmtpConnection:
+        """Connect, and take the greeting and the answer to EHLO, and log in where that is wanted. Ready for mail.
+
+        `trust`: who vouches for the endpoint's certificate where no terminal has to prove who it is.
+        """
         socket = await dial(endpoint, patience.connect)
         connection = SmtpConnection(endpoint, session, patience)
         try:
             # The socket is connected: the loop is given no address to look at.
             await connection._loop.create_connection(lambda: connection, sock=socket)
-            await connection._welcomed()
+            await connection._welcomed(trust)
         except BaseException:
             connection.drop()
             if not hasattr(connection, "transport"):
@@ -101,20 +108,32 @@ class SmtpConnection(asyncio.Protocol):
             raise
         return connection
 
-    async def _welcomed(self) -> None:
+    async def _welcomed(self, trust: ssl.SSLContext | None) -> None:
         event = await self._next(self._patience.reply)
         if isinstance(event, StartTls):
-            await self._start_tls()
+            await self._start_tls(trust)
             event = await self._next(self._patience.reply)
         if not isinstance(event, Ready):
             raise self._failure(event)
 
-    async def _start_tls(self) -> None:
-        """Nothing of a mail is said before the peer has shown the certificate that its terminal is known by."""
+    async def _start_tls(self, trust: ssl.SSLContext | None) -> None:
+        """Nothing of a mail is said before the peer has shown the certificate that its terminal is known by.
+
+        Without such a terminal: one that `trust` vouches for, for the very IP address that was connected.
+        """
+        wanted = proof_of(self.endpoint)
+        vouched = trust if wanted is None else None
         try:
             transport = await self._loop.start_tls(
-                self.transport, self, _any_certificate(), ssl_handshake_timeout=self._patience.connect
+                self.transport,
+                self,
+                vouched or _any_certificate(),
+                server_hostname=self.endpoint.host if vouched else None,
+                ssl_handshake_timeout=self._patience.connect,
             )
+        except ssl.SSLCertVerificationError as error:
+            text = f"{self.endpoint} shows a certificate that nobody vouches for ({error.verify_message})"
+            raise DeliveryError(f"{text}; name its authority", permanent=False, status="4.7.5") from None
         except OSError as error:  # ssl.SSLError and TimeoutError are such
             text = f"{self.endpoint}: no TLS: {error.strerror or error or 'no answer'}"
             raise DeliveryError(text, permanent=False, status="4.7.5") from None
@@ -122,16 +141,19 @@ class SmtpConnection(asyncio.Protocol):
             raise self._failure(None)
         self.transport = transport
         transport.set_write_buffer_limits(high=UNSENT)
+        if vouched is None:
+            self._prove(transport, wanted)
+        self.session.tls_started()
+        self._pump()
+
+    def _prove(self, transport: asyncio.Transport, wanted: Proof | None) -> None:
         shown = transport.get_extra_info("ssl_object").getpeercert(binary_form=True) or b""
         digest = hashlib.sha256(shown).hexdigest()
-        wanted = proof_of(self.endpoint)
         if wanted is None or digest != wanted.value:
             raise WrongMachine(
                 f"{self.endpoint} shows another certificate ({digest[:16]}...): it is not the terminal that is "
                 "bound there"
             )
-        self.session.tls_started()
-        self._pump()
 
     # ---- what its user does
 

@@ -5,6 +5,7 @@ Every failure is a DeliveryError whose text says what happened and where, or an 
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -19,6 +20,7 @@ from lanpost.net.endpoint_pool import EndpointPool, PoolLimits
 from lanpost.net.smtp_connection import Patience, SmtpConnection
 from lanpost.service.ports import ContentReader
 from lanpost.wire.smtp_client import SmtpClient, State
+from lanpost.wire.smtp_client_login import Login
 
 WHOLE = 64 * 1024  # octets up to which a complete mail goes out in one write with its envelope
 MAX_STALE = 3  # kept connections found dead that one mail may meet
@@ -34,6 +36,14 @@ class SenderLimits:
     patience: Patience = field(default_factory=Patience)
 
 
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Who we are at every server that is sent to, and who vouches for its certificate."""
+
+    login: Login
+    trust: ssl.SSLContext
+
+
 class SmtpSender:
     """Sends from one event loop. `hostname` is our name in EHLO: a name, or an address literal; never looked up."""
 
@@ -43,12 +53,14 @@ class SmtpSender:
         limits: SenderLimits | None = None,
         wrong_machine: Callable[[Endpoint, Sequence[MailAddress]], object] = lambda _endpoint, _addresses: None,
         told: Callable[[Sequence[Outcome]], object] = lambda _outcomes: None,
+        account: Account | None = None,
     ) -> None:
         """`wrong_machine` is told of each attempt that met another machine than these addresses' terminal.
 
         `told` is given the outcomes of every other one that came to an end.
         """
         self._told = told
+        self._account = account
         self._hostname = hostname
         self._wrong_machine = wrong_machine
         self._patience = (limits or SenderLimits()).patience
@@ -107,8 +119,9 @@ class SmtpSender:
         await self._pool.close()
 
     async def _open(self, endpoint: Endpoint, pipelining: bool) -> SmtpConnection:
-        session = SmtpClient(self._hostname, pipelining=pipelining, proof=proof_of(endpoint))
-        connection = await SmtpConnection.open(endpoint, session, self._patience)
+        login, trust = (self._account.login, self._account.trust) if self._account else (None, None)
+        session = SmtpClient(self._hostname, pipelining=pipelining, proof=proof_of(endpoint), login=login)
+        connection = await SmtpConnection.open(endpoint, session, self._patience, trust)
         log.debug("connected", endpoint=str(endpoint), extensions=" ".join(session.extensions))
         return connection
 

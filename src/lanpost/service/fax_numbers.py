@@ -7,11 +7,16 @@ number away is never found by it. Of several terminals with one number it is the
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import datetime, timedelta
 
-from lanpost.content.fax.address import normal
+from lanpost.content.fax.address import FaxAddress, bare, read
+from lanpost.content.report_text import xtext_decoded
+from lanpost.errors import InvalidAddress
 from lanpost.model.address import MailAddress
 from lanpost.model.binding import Entry
+from lanpost.model.envelope import Recipient
+from lanpost.model.fax_number import normal
 from lanpost.service.ports import Chart, Clock
 
 DETAIL = "facsimileTelephoneNumber"
@@ -57,6 +62,33 @@ class FaxNumbers:
 
     def _age(self) -> timedelta:
         return timedelta.max if self._read_at is None else abs(self._clock() - self._read_at)
+
+
+def fax_number(address: MailAddress) -> FaxAddress | None:
+    """The number that an address says; None: it says none."""
+    try:
+        return read(address.local) or bare(address.local)
+    except InvalidAddress:
+        return None
+
+
+def is_same(one: str, other: str) -> bool:
+    """Whether two numbers are one, a plus aside."""
+    return _key(one) == _key(other)
+
+
+def subaddress_of(recipient: Recipient) -> str:
+    """Whom behind a number a fax is for (T33S; ITU-T T.33): of the address, else of the one that the sender gave.
+
+    Empty: nobody in particular.
+    """
+    kind, _, original = xtext_decoded(recipient.orcpt).partition(";")
+    given = [recipient.address]
+    if kind.lower() == "rfc822":
+        with suppress(InvalidAddress):
+            given.append(MailAddress.parse(original))
+    found = (number.subaddress for number in map(fax_number, given) if number is not None)
+    return next(filter(None, found), "")
 
 
 def _keys(entry: Entry) -> list[str]:

@@ -5,17 +5,15 @@ Decides only; asks the mailboxes of this machine first (a mailbox address is nev
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from lanpost.content.fax import address as fax_address
-from lanpost.content.fax.address import FaxAddress
-from lanpost.errors import ChartUnavailable, InvalidAddress
+from lanpost.errors import ChartUnavailable
 from lanpost.model.address import MailAddress
 from lanpost.model.binding import Entry
 from lanpost.model.delivery import Route, Way
 from lanpost.model.endpoint import Endpoint
 from lanpost.model.reply import NO_SUCH_USER, RELAY_DENIED, UNANSWERED
-from lanpost.service.fax_numbers import FaxNumbers
+from lanpost.service.fax_numbers import FaxNumbers, fax_number
 from lanpost.service.ports import Chart, Clock, Mailboxes
 
 
@@ -64,11 +62,11 @@ class Router:
             return Route(address, Way.UNKNOWN, refusal=NO_SUCH_USER)
         return self._outside(address, may_relay=may_relay)
 
-    def _to_terminal(self, address: MailAddress, entry: Entry, instead: MailAddress | None = None) -> Route:
+    def _to_terminal(self, address: MailAddress, entry: Entry) -> Route:
         binding = entry.binding
         if binding is not None and binding.is_live(self._clock()):
-            return Route(address, Way.ENDPOINT, endpoint=binding.destination, binding=binding, instead=instead)
-        return Route(address, Way.HOLD, binding=binding, instead=instead)
+            return Route(address, Way.ENDPOINT, endpoint=binding.destination, binding=binding)
+        return Route(address, Way.HOLD, binding=binding)
 
     async def _route_number(self, address: MailAddress, *, ours: bool, may_relay: bool) -> Route | None:
         """A fax number's way: to the terminal here that has it, else to the gateway that telephones.
@@ -76,18 +74,18 @@ class Router:
         None: the address says no fax number, or nobody is there for it. Telephoning costs, so strangers may not
         (RFC 3965 §5.2.4).
         """
-        number = _fax_number(address)
+        number = fax_number(address)
         if number is None:
             return None
         gateway = self.rules.fax_gateway if ours else self._gateway_of(address)
         if ours and (entry := await self._numbers.find(number.number)) is not None:
-            return self._to_terminal(address, entry, instead=entry.address)
+            return replace(self._to_terminal(address, entry), instead=entry.address, terminal=entry.address)
         entry = await self._chart.look_up(gateway, whole=False) if gateway is not None else None
         if entry is None:
             return None
         if not may_relay:
             return Route(address, Way.UNKNOWN, refusal=RELAY_DENIED)
-        return self._to_terminal(address, entry)
+        return replace(self._to_terminal(address, entry), terminal=entry.address)
 
     def _gateway_of(self, address: MailAddress) -> MailAddress | None:
         """Of `FAX=...@gw.office.lan` it is gw@office.lan."""
@@ -119,10 +117,3 @@ class Router:
         if may_relay and self.rules.smarthost is not None:
             return Route(address, Way.RELAY, endpoint=self.rules.smarthost)
         return Route(address, Way.UNKNOWN, refusal=RELAY_DENIED)
-
-
-def _fax_number(address: MailAddress) -> FaxAddress | None:
-    try:
-        return fax_address.read(address.local) or fax_address.bare(address.local)
-    except InvalidAddress:
-        return None

@@ -14,6 +14,7 @@ from lanpost.model.address import MailAddress
 from lanpost.model.envelope import Recipient
 from lanpost.model.queued import QueuedMail, QueuedRecipient, Waiting
 from lanpost.model.reply import UNANSWERED
+from lanpost.service.fax_numbers import fax_number
 
 NOW = 0.0  # due at once
 
@@ -43,6 +44,11 @@ class WaitingMail:
     def __init__(self) -> None:
         self._entries: dict[str, Entry] = {}
         self._by_address: dict[MailAddress, dict[str, Entry]] = {}
+        self._terminals: dict[
+            MailAddress, MailAddress
+        ] = {}  # that fax numbers led to, when they were last asked for
+        self._behind: dict[MailAddress, set[MailAddress]] = {}  # the other way round
+        self._unasked: set[MailAddress] = set()  # fax numbers not asked for yet: any terminal may have them
         self._heap: list[tuple[float, int, Entry]] = []
         self._order = count()
 
@@ -68,6 +74,8 @@ class WaitingMail:
         self._entries[mail.id] = entry
         for recipient in slots:
             self._by_address.setdefault(recipient.address, {})[mail.id] = entry
+            if recipient.address not in self._terminals and fax_number(recipient.address) is not None:
+                self._unasked.add(recipient.address)
         self._schedule(entry)
         return entry
 
@@ -119,8 +127,35 @@ class WaitingMail:
                 slot.busy, slot.due = False, due
         self._schedule(entry)
 
-    def wake(self, address: MailAddress) -> list[tuple[Entry, Slot]]:
-        """A terminal has registered: its mail is due at once. Returns the busy ones, which are noted as woken."""
+    def lead(self, address: MailAddress, terminal: MailAddress | None) -> None:
+        """An inquiry has led from a fax number to that terminal; None: it is no such number, or led nowhere."""
+        self._unasked.discard(address)
+        if self._terminals.get(address) == terminal:
+            return
+        self._unlead(address)
+        if terminal is not None and address in self._by_address:
+            self._terminals[address] = terminal
+            self._behind.setdefault(terminal, set()).add(address)
+
+    def _unlead(self, address: MailAddress) -> None:
+        terminal = self._terminals.pop(address, None)
+        if terminal is None:
+            return
+        self._behind[terminal].discard(address)
+        if not self._behind[terminal]:
+            del self._behind[terminal]
+
+    def wake(self, terminal: MailAddress) -> list[tuple[Entry, Slot]]:
+        """A terminal has registered: its mail, and that for fax numbers behind it, is due at once.
+
+        Returns the busy ones, which are noted as woken.
+        """
+        busy = []
+        for address in (terminal, *self._behind.get(terminal, ()), *self._unasked):
+            busy += self._wake(address)
+        return busy
+
+    def _wake(self, address: MailAddress) -> list[tuple[Entry, Slot]]:
         busy = []
         for entry in list(self._by_address.get(address, {}).values()):
             for recipient, slot in entry.slots.items():
@@ -169,6 +204,8 @@ class WaitingMail:
         mails.pop(entry.mail.id, None)
         if not mails:
             self._by_address.pop(recipient.address, None)
+            self._unlead(recipient.address)
+            self._unasked.discard(recipient.address)
 
     def _schedule(self, entry: Entry) -> None:
         if entry.mail.frozen:

@@ -15,6 +15,7 @@ from lanpost.errors import StoreError
 from lanpost.store.files import give_to_folders_owner, replace_file, store_error
 
 FILE_NAME = "refresh.json"
+VERSION = 1  # of what is in it
 Number = tuple[int, int]  # epoch, sequence
 
 
@@ -51,7 +52,7 @@ class RefreshNumbers:
             return True
 
     def _store(self, epoch: int, sequence: int) -> None:
-        document = {"version": 1, "epoch": epoch, "sequence": sequence}
+        document = {"version": VERSION, "epoch": epoch, "sequence": sequence}
         try:
             replace_file(self._path, json.dumps(document).encode() + b"\n")
             give_to_folders_owner(self._path)
@@ -63,7 +64,12 @@ def _stored(path: Path) -> int:
     try:
         document = json.loads(path.read_text("utf-8"))
         epoch = document["epoch"]
-        if document["version"] != 1 or type(epoch) is not int or epoch < 0:
+        if document["version"] > VERSION:
+            raise StoreError(
+                f"{path}: written by a newer lanpost (version {document['version']}, known here: {VERSION}); "
+                "install that, or restore the backup from before the upgrade"
+            )
+        if document["version"] != VERSION or type(epoch) is not int or epoch < 0:
             raise ValueError  # noqa: TRY301
     except FileNotFoundError:
         return 0

@@ -4,13 +4,11 @@
 Nothing that the peer says or does raises: it becomes an event. LocalProtocolError: our caller broke the order.
 
 RFC 5321; PIPELINING (RFC 2920), SIZE (1870), 8BITMIME (6152), SMTPUTF8 (6531), DSN (3461), CHUNKING (3030),
-STARTTLS (3207).
+STARTTLS (3207), AUTH (4954).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 
 from lanpost.errors import LocalProtocolError
@@ -18,6 +16,8 @@ from lanpost.model.envelope import Envelope
 from lanpost.model.proof import Proof, ProofKind
 from lanpost.model.reply import Reply
 from lanpost.wire import smtp_envelope
+from lanpost.wire.smtp_client_events import CONTENT_WANTED, READY, START_TLS, Closed, Event, MailDone
+from lanpost.wire.smtp_client_login import Login, LoginDialogue
 from lanpost.wire.smtp_replies import ReplyReader, greeting_name
 
 
@@ -25,6 +25,7 @@ class State(StrEnum):
     GREETING = "greeting"  # connected, nothing said yet
     HELLO = "hello"  # EHLO, or HELO after it, is sent
     SECURING = "securing"  # STARTTLS is sent, or was answered and TLS begins
+    LOGIN = "login"  # AUTH is sent
     READY = "ready"  # no mail under way
     ENVELOPE = "envelope"  # MAIL, RCPT and DATA are on their way
     CONTENT = "content"  # after 354
@@ -36,8 +37,9 @@ class State(StrEnum):
 
 MOVES = {  # what may happen in each state, and where it leads; to CLOSED everything may lead
     State.GREETING: {"greeted": State.HELLO},
-    State.HELLO: {"welcomed": State.READY, "STARTTLS": State.SECURING},
+    State.HELLO: {"welcomed": State.READY, "STARTTLS": State.SECURING, "AUTH": State.LOGIN},
     State.SECURING: {"TLS began": State.HELLO},
+    State.LOGIN: {"logged in": State.READY},
     State.READY: {"begin": State.ENVELOPE, "quit": State.QUITTING},
     State.ENVELOPE: {
         "go ahead": State.CONTENT,
@@ -54,46 +56,7 @@ MOVES = {  # what may happen in each state, and where it leads; to CLOSED everyt
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Ready:
-    """The next mail may begin."""
-
-
-@dataclass(frozen=True, slots=True)
-class StartTls:
-    """TLS begins now; `tls_started` when it has, and the peer has shown the certificate that it must have."""
-
-
-@dataclass(frozen=True, slots=True)
-class ContentWanted:
-    """The peer said 354, and at least one recipient is accepted: `write` the content, then `end`."""
-
-
-@dataclass(frozen=True, slots=True)
-class MailDone:
-    """The mail is over. `replies`: the verdict for each recipient, in the envelope's order."""
-
-    replies: Sequence[Reply]
-
-
-@dataclass(frozen=True, slots=True)
-class Closed:
-    """The connection is no good any more, and no mail under way has a verdict; drop it. Never for good.
-
-    `reply` is the peer's refusal of the whole session, None where it said nothing lawful.
-    """
-
-    text: str  # follows the endpoint's name: "10.0.0.7:25 closed the connection"
-    status: str  # RFC 3463
-    reply: Reply | None = None
-    wrong_machine: bool = False  # it did not prove to be the terminal that is expected there
-
-
-Event = Ready | StartTls | ContentWanted | MailDone | Closed
-
-READY = Ready()
-START_TLS = StartTls()
-CONTENT_WANTED = ContentWanted()
+NO_TLS = ("offers no TLS, and the password must not cross the network in the clear", "4.7.4")
 
 _ASK_EHLO_AGAIN = frozenset({500, 501, 502, 504, 550, 554})  # by which old servers refuse EHLO (RFC 5321 §4.1.1.1)
 _NO_SMTPUTF8 = Reply(550, "5.6.7", "this mail needs SMTPUTF8 and the endpoint does not offer it")  # RFC 6531 §3.5
@@ -105,14 +68,17 @@ class SmtpClient:
     """One connection's session. `hostname` is what we call ourselves: a name, or an address literal.
 
     `pipelining` False: wait for each reply, whatever the peer offers. `proof`: what the peer must show before it is
-    given mail. TLS begins only where that asks for it (RFC 3207).
+    given mail. `login`: who we are, said before the first mail. TLS begins only where one of them asks for it
+    (RFC 3207).
     """
 
     __slots__ = (
         "_accepted",
         "_commands",
+        "_dialogue",
         "_event",
         "_hello",
+        "_login",
         "_mail",
         "_may_pipeline",
         "_proof",
@@ -130,7 +96,9 @@ class SmtpClient:
         "whole",
     )
 
-    def __init__(self, hostname: str, *, pipelining: bool = True, proof: Proof | None = None) -> None:
+    def __init__(
+        self, hostname: str, *, pipelining: bool = True, proof: Proof | None = None, login: Login | None = None
+    ) -> None:
         self.state = State.GREETING
         self.secure = False  # TLS has begun
         self.awaiting = "greeting"  # what the next reply answers, for people
@@ -139,6 +107,8 @@ class SmtpClient:
         self._hello = hostname
         self._may_pipeline = pipelining
         self._proof = proof
+        self._login = login
+        self._dialogue: LoginDialogue | None = None
         self._replies = ReplyReader()
         self._to_send: list[bytes] = []
         self._event: Event | None = None  # known without a reply from the peer
@@ -292,8 +262,12 @@ class SmtpClient:
             return self._on_greeting(reply)
         if state is State.HELLO:
             return self._on_hello(reply)
+        if state is State.LOGIN:
+            return self._on_login(reply)
         if state is State.SECURING:
             if reply.code != 220:
+                if self._proof is None:
+                    return self._closed(f"refuses TLS: {reply}", "4.7.0", reply)
                 return self._wrong_machine(f"refuses TLS ({reply})")
             self.awaiting = _TLS
             return START_TLS
@@ -326,18 +300,41 @@ class SmtpClient:
                 lines = reply.text.split("\n")[1:]
                 parts = [line.partition(" ") for line in lines]
                 self.extensions = {keyword.upper(): parameters.strip() for keyword, _, parameters in parts}
-            if self._proof is not None and self._proof.kind is ProofKind.TLS and not self.secure:
-                if "STARTTLS" not in self.extensions:
-                    return self._wrong_machine("offers no TLS")
-                self._move("STARTTLS")
-                self._command(b"STARTTLS\r\n", "STARTTLS")
-                return None
-            self._move("welcomed")
-            return READY
+            return self._welcomed()
         if self.awaiting == "EHLO" and reply.code in _ASK_EHLO_AGAIN:
             self._command(smtp_envelope.encoded(f"HELO {self._hello}\r\n", 1), "HELO")
             return None
         return self._session_refused(reply)
+
+    def _welcomed(self) -> Event | None:
+        """EHLO is answered: TLS and login come before the first mail, where they are wanted."""
+        proves = self._proof is not None and self._proof.kind is ProofKind.TLS
+        if not self.secure and (proves or (self._login is not None and self._login.needs_tls)):
+            if "STARTTLS" not in self.extensions:
+                return self._wrong_machine("offers no TLS") if proves else self._closed(*NO_TLS)
+            self._move("STARTTLS")
+            self._command(b"STARTTLS\r\n", "STARTTLS")
+            return None
+        if self._login is None:
+            self._move("welcomed")
+            return READY
+        self._dialogue = LoginDialogue(self._login, self.extensions.get("AUTH"))
+        if self._dialogue.impossible:
+            return self._closed(self._dialogue.impossible, "4.7.0")
+        self._move("AUTH")
+        self._command(self._dialogue.begin(), "AUTH")
+        return None
+
+    def _on_login(self, reply: Reply) -> Event | None:
+        assert self._dialogue
+        if reply.code == 235:
+            self._move("logged in")
+            return READY
+        response = self._dialogue.respond(reply)
+        if response is None:
+            return self._closed(f"does not let {self._dialogue.user} log in: {reply}", "4.7.8", reply)
+        self._command(response, "AUTH")
+        return None
 
     def _wrong_machine(self, what: str) -> Closed:
         self.state = State.CLOSED

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from lanpost.app.server import clients_share, share
+from lanpost.app.process_rules import clients_share, share
 from lanpost.app.settings import Settings
 
 

@@ -201,7 +201,11 @@ REFUSED = {  # what is inside <chart>: where, what, and what to write instead
     '<terminal address="a">': ("line 3", "mismatched tag", "mend it"),
     "&unknown;": ("line 2", "undefined entity", "mend it"),
     '<terminal xmlns="" address="a"/>': ("line 2, column 1", "namespace ''", NAMESPACE),
-    '<terminal xmlns="urn:lanpost:chart:2" address="a"/>': ("line 2", "chart:2", NAMESPACE),
+    '<terminal xmlns="urn:lanpost:chart:2" address="a"/>': (
+        "line 2",
+        "chart is of version 2, from another",
+        "version 1: install",
+    ),
 }
 
 

@@ -15,6 +15,7 @@ from lanpost.model.printer_url import PrinterUrl
         ("ipp://10.0.0.5/printers/office", Endpoint("10.0.0.5", 631), "ipp://10.0.0.5/printers/office"),
         ("ipp://10.0.0.5:6310/ipp/print", Endpoint("10.0.0.5", 6310), "ipp://10.0.0.5:6310/ipp/print"),
         ("ipp://[fd00::5]/ipp/print", Endpoint("fd00::5", 631), "ipp://[fd00::5]/ipp/print"),
+        ("ipps://10.0.0.5/ipp/print", Endpoint("10.0.0.5", 631), "ipps://10.0.0.5/ipp/print"),
         ("ipp://10.0.0.5", Endpoint("10.0.0.5", 631), "ipp://10.0.0.5/"),
     ],
 )

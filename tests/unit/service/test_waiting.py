@@ -82,6 +82,40 @@ def test_a_registration_makes_mail_due_and_is_remembered_by_who_is_busy() -> Non
     assert taken(waiting, 2.0) == [("busy", ["a"])]
 
 
+def numbered(mail_id: str, number: str, gateway: str) -> QueuedMail:
+    recipient = Recipient(MailAddress.parse(f"FAX={number}@{gateway}.office.lan"))
+    return QueuedMail(mail_id, Envelope(None, (recipient,)), 0.0, 1, (QueuedRecipient(recipient),))
+
+
+def test_a_registration_makes_mail_due_for_the_fax_numbers_behind_it() -> None:
+    waiting = WaitingMail()
+    gateway, other = (MailAddress.parse(f"{name}@office.lan") for name in ("gw", "other"))
+    first, second = (waiting.add(numbered(f"m{number}", f"+4930{number}", "gw")) for number in (1, 2))
+    assert len(taken(waiting, 1.0)) == 2
+    for entry in (first, second):
+        waiting.apply(entry, deferred(entry, 500), entry.slots)
+        waiting.lead(next(iter(entry.slots)).address, gateway)
+    waiting.wake(other)
+    assert taken(waiting, 2.0) == []
+    waiting.lead(next(iter(second.slots)).address, other)  # the number has another terminal now
+    waiting.wake(gateway)
+    assert [mail_id for mail_id, _ in taken(waiting, 2.0)] == ["m1"]
+    waiting.remove(first)
+    waiting.remove(second)
+    assert waiting.wake(gateway) == waiting.wake(other) == []
+
+
+def test_a_fax_number_that_nobody_has_asked_for_yet_is_due_at_any_registration() -> None:
+    waiting = WaitingMail()
+    entry = waiting.add(mail("m2", "FAX=+4930", due=500), fresh=False)
+    waiting.wake(MailAddress.parse("gw@office.lan"))
+    assert [mail_id for mail_id, _ in taken(waiting, 2.0)] == ["m2"]
+    waiting.lead(next(iter(entry.slots)).address, None)
+    waiting.apply(entry, deferred(entry, 500), entry.slots)
+    waiting.wake(MailAddress.parse("gw@office.lan"))
+    assert taken(waiting, 2.0) == []
+
+
 def test_frozen_mail_is_not_taken_until_retried() -> None:
     waiting = WaitingMail()
     entry = waiting.add(mail("m1", "a"))

@@ -12,17 +12,9 @@ from lanpost.errors import LocalProtocolError
 from lanpost.model.address import MailAddress
 from lanpost.model.envelope import Envelope, Recipient
 from lanpost.model.proof import Proof, ProofKind
-from lanpost.wire.smtp_client import (
-    MOVES,
-    Closed,
-    ContentWanted,
-    Event,
-    MailDone,
-    Ready,
-    SmtpClient,
-    StartTls,
-    State,
-)
+from lanpost.wire.smtp_client import MOVES, SmtpClient, State
+from lanpost.wire.smtp_client_events import Closed, ContentWanted, Event, MailDone, Ready, StartTls
+from lanpost.wire.smtp_client_login import Login
 
 EHLO = b"250-10.0.0.7 hi\r\n250-PIPELINING\r\n250-SIZE 100000\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n250 DSN\r\n"
 EHLO_CHUNKING = EHLO.replace(b"250 DSN", b"250-DSN\r\n250 CHUNKING")
@@ -499,3 +491,71 @@ def test_what_was_sent_in_the_clear_before_tls_is_not_taken_for_an_answer_over_i
     assert isinstance(end, Closed)
     assert "clear" in end.text
     assert session.next_event() is None
+
+
+def logging_in(ehlo: bytes, *, needs_tls: bool = False) -> tuple[SmtpClient, list[Event]]:
+    session = SmtpClient("mail", login=Login("anna", "s3cret", needs_tls))
+    reached = events(session, b"220 hi\r\n", ehlo)
+    return session, reached
+
+
+def test_a_login_by_plain_comes_before_the_first_mail() -> None:
+    session, reached = logging_in(b"250-mail\r\n250 AUTH LOGIN PLAIN\r\n")
+    assert reached == []
+    assert session.data_to_send() == b"EHLO mail\r\nAUTH PLAIN AGFubmEAczNjcmV0\r\n"
+    assert events(session, b"235 2.7.0 welcome\r\n") == [Ready()]
+    session.begin(envelope())
+    assert session.data_to_send().startswith(b"MAIL FROM")
+
+
+def test_a_login_by_login_answers_each_challenge() -> None:
+    session, _ = logging_in(b"250-mail\r\n250 AUTH CRAM-MD5 LOGIN\r\n")
+    assert session.data_to_send().endswith(b"AUTH LOGIN\r\n")
+    said = []
+    for challenge in (b"334 VXNlcm5hbWU6\r\n", b"334 UGFzc3dvcmQ6\r\n"):
+        assert events(session, challenge) == []
+        said.append(session.data_to_send())
+    assert said == [b"YW5uYQ==\r\n", b"czNjcmV0\r\n"]
+    assert events(session, b"235 welcome\r\n") == [Ready()]
+
+
+def test_a_login_that_is_refused_ends_the_session_in_the_servers_words() -> None:
+    session, _ = logging_in(b"250-mail\r\n250 AUTH PLAIN\r\n")
+    (closed,) = events(session, b"535 5.7.8 wrong password\r\n")
+    assert isinstance(closed, Closed)
+    assert closed.text == "does not let anna log in: 535 5.7.8 wrong password"
+    assert "s3cret" not in repr(session._login)
+
+
+@pytest.mark.parametrize(
+    ("ehlo", "needs_tls", "told"),
+    [
+        (b"250 mail\r\n", False, "offers no login"),
+        (b"250-mail\r\n250 AUTH CRAM-MD5\r\n", False, "but by CRAM-MD5"),
+        (b"250-mail\r\n250 AUTH PLAIN\r\n", True, "offers no TLS"),
+    ],
+)
+def test_a_login_that_is_not_possible_is_said_and_the_password_is_not(
+    ehlo: bytes, needs_tls: bool, told: str
+) -> None:
+    session, reached = logging_in(ehlo, needs_tls=needs_tls)
+    (closed,) = reached
+    assert isinstance(closed, Closed)
+    assert told in closed.text
+    assert session.data_to_send() == b"EHLO mail\r\n"
+
+
+def test_a_login_that_needs_tls_waits_for_it() -> None:
+    session, reached = logging_in(b"250-mail\r\n250-AUTH PLAIN\r\n250 STARTTLS\r\n", needs_tls=True)
+    assert reached == []
+    assert session.data_to_send() == b"EHLO mail\r\nSTARTTLS\r\n"
+    assert events(session, b"220 go\r\n") == [StartTls()]
+    session.tls_started()
+    assert session.data_to_send() == b"EHLO mail\r\n"
+    assert events(session, b"250-mail\r\n250 AUTH PLAIN\r\n") == []
+    assert session.data_to_send().startswith(b"AUTH PLAIN")
+
+
+def test_a_challenge_to_plain_is_no_answer_to_it() -> None:
+    session, _ = logging_in(b"250-mail\r\n250 AUTH PLAIN\r\n")
+    assert isinstance(events(session, b"334 \r\n")[0], Closed)

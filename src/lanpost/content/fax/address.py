@@ -11,13 +11,12 @@ from dataclasses import dataclass
 
 from lanpost.errors import InvalidAddress
 from lanpost.model.address import MAX_LOCAL, MailAddress
+from lanpost.model.fax_number import normal, without_separators
 
 MAX_DIGITS = 40  # what machines keep; E.164 has 15, internal codes more
 MAX_SUBADDRESS = 20  # digits (ITU-T T.33)
 LOOSE_DIGITS = 3  # a bare number has at least so many, else it is a name like "42"
 
-_SEPARATORS = str.maketrans("", "", " .-()")  # RFC 3191 §2: visual separators mean nothing
-_NUMBER = re.compile(r"\+?[0-9*#]{1,40}\Z")
 _SUBADDRESS = re.compile(r"[0-9*#]{1,20}\Z")
 
 
@@ -58,17 +57,11 @@ def read(local: str) -> FaxAddress | None:
     for parameter in parameters:
         name, _, value = parameter.partition("=")
         if name.upper() == "T33S":
-            if subaddress or not _SUBADDRESS.match(value := value.translate(_SEPARATORS)):
+            if subaddress or not _SUBADDRESS.match(value := without_separators(value)):
                 raise InvalidAddress(f"{local[:80]!r}: T33S needs 1 to {MAX_SUBADDRESS} digits, once")
             subaddress = value
         # Other parameters are for a gateway that knows them: they do not change the number.
     return FaxAddress(number, subaddress)
-
-
-def normal(text: str) -> str | None:
-    """A number as it is compared: no separators, nothing behind `$` (RFC 4517 §3.3.11). None: it is none."""
-    number = text.partition("$")[0].strip().translate(_SEPARATORS)
-    return number if _NUMBER.match(number) and any(char.isdigit() for char in number) else None
 
 
 def bare(local: str) -> FaxAddress | None:

@@ -14,7 +14,7 @@ from enum import Enum
 from PIL import Image
 
 from lanpost.content.fax import careful, tiff
-from lanpost.content.fax.careful import Patience, Rows
+from lanpost.content.fax.careful import Patience, Rows, Unmarked
 from lanpost.content.fax.codes import EOL
 from lanpost.content.fax.page import FaxPage
 from lanpost.content.fax.silence import silence_libtiff
@@ -51,6 +51,11 @@ class Bits:
 
 
 _COMPRESSION = {Coding.UNMARKED: 2, Coding.MH: 3, Coding.MR: 3, Coding.MMR: 4}
+_KINDS = {
+    Coding.MH: (Unmarked.BARE, Unmarked.ALIGNED),  # some machines write no EOL
+    Coding.UNMARKED: (Unmarked.ALIGNED,),
+    Coding.MMR: (Unmarked.BY_REFERENCE, Unmarked.BY_RUNS),
+}
 _PILLOWS_NAME = {
     Coding.UNMARKED: "tiff_ccitt",
     Coding.MH: "group3",
@@ -96,14 +101,25 @@ def decode(bits: Bits, patience: Patience) -> Rows:
     raster = _by_libtiff(bits)
     again = {} if raster is None else _known(bits, raster)
     if raster is not None and again is None:
-        return Rows(raster, 0)
-    if bits.coding is Coding.MH:
-        return careful.read_lines(bits.data, bits.width, bits.height, again or {}, patience)
+        return Rows(raster, 0, is_plain=True)
     if bits.coding is Coding.MR:
         return careful.read_tagged_lines(bits.data, bits.width, bits.height, patience)
-    return careful.read_unmarked_lines(
-        bits.data, bits.width, bits.height, by_reference=bits.coding is Coding.MMR, patience=patience
-    )
+    if bits.coding is Coding.MH and careful.has_eol(bits.data):
+        return careful.read_lines(bits.data, bits.width, bits.height, again or {}, patience)
+    return _without_eol(bits, patience)
+
+
+def _without_eol(bits: Bits, patience: Patience) -> Rows:
+    """By the book; where that fails, as encoders write it that have not read the book."""
+    best: Rows | None = None
+    for kind in _KINDS[bits.coding]:
+        found = careful.read_unmarked_lines(bits.data, bits.width, bits.height, kind, patience)
+        if best is None or found.damaged < best.damaged:
+            best = found
+        if not best.damaged:
+            break
+    assert best
+    return best
 
 
 def _known(bits: Bits, raster: bytes) -> dict[str, bytes] | None:

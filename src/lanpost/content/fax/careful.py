@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import Enum, auto
 
 from lanpost.content.fax.codes import BLACK, EOL, MODE_BITS, MODES, RUN_BITS, WHITE, Mode, Run
 from lanpost.errors import InvalidFax
@@ -49,6 +50,7 @@ class Rows:
 
     raster: bytes
     damaged: int
+    is_plain: bool = False  # the bits are just those that libtiff writes of these rows; every reader agrees on them
 
 
 def bits_of(data: bytes) -> str:
@@ -65,6 +67,11 @@ def lines_of(bits: str) -> list[str]:
     if lines and not lines[0]:
         del lines[0]  # before the first EOL
     return lines
+
+
+def has_eol(data: bytes) -> bool:
+    """Whether there is any EOL in MH data."""
+    return any(_EOL.search(bits_of(part)) for part in (data[:4096], data))  # nearly always right at the beginning
 
 
 def ends_of_eols(bits: str) -> list[int]:
@@ -96,8 +103,13 @@ def one_line(bits: str, at: int, width: int) -> tuple[list[int], int]:
     return _settled(changes, width), at
 
 
-def line_by_reference(bits: str, at: int, width: int, above: list[int]) -> tuple[list[int], int]:
-    """A line coded by its differences to the one above (MR, MMR). Raises DamagedLineError."""
+def line_by_reference(
+    bits: str, at: int, width: int, above: list[int], *, settled: bool = True
+) -> tuple[list[int], int]:
+    """A line coded by its differences to the one above (MR, MMR). Raises DamagedLineError.
+
+    `settled` False: the line keeps its runs of no dots, so that the next one can lean on them.
+    """
     reference = [*above, width, width, width]
     changes: list[int] = []
     begun, black, index = -1, 0, 0  # a0, its colour, and where b1 is to be sought
@@ -128,7 +140,7 @@ def line_by_reference(bits: str, at: int, width: int, above: list[int]) -> tuple
             black = 1 - black
     if begun > width:
         raise DamagedLineError("longer than the page is wide")
-    return _settled(changes, width), at
+    return (_settled(changes, width) if settled else changes), at
 
 
 def _run(bits: str, at: int, table: list[Run | None], left: int) -> tuple[int, int]:
@@ -216,8 +228,19 @@ def read_tagged_lines(data: bytes, width: int, height: int, patience: Patience) 
     return _filled(rows, damaged, blank, height)
 
 
-def read_unmarked_lines(data: bytes, width: int, height: int, *, by_reference: bool, patience: Patience) -> Rows:
-    """MMR, and MH without EOL where each line begins at an octet: all behind a damaged line is lost."""
+class Unmarked(Enum):
+    """How lines follow each other where there are no EOLs."""
+
+    BY_REFERENCE = auto()  # MMR
+    BY_RUNS = (
+        auto()
+    )  # MMR of an encoder that takes a run of no dots for a change of colour, against T.6 (ImageGear)
+    ALIGNED = auto()  # MH, each line from an octet on
+    BARE = auto()  # MH, each line right behind the last
+
+
+def read_unmarked_lines(data: bytes, width: int, height: int, kind: Unmarked, patience: Patience) -> Rows:
+    """Lines without EOL: all behind a damaged one is lost."""
     patience.spend(8 * len(data))
     bits = bits_of(data)
     end = len(bits)
@@ -230,10 +253,11 @@ def read_unmarked_lines(data: bytes, width: int, height: int, *, by_reference: b
         len(rows) < height and at < end and not bits.startswith(EOL, at)
     ):  # EOFB begins with an EOL (T.6 §2.4.1.1)
         try:
-            if by_reference:
-                above, at = line_by_reference(bits, at, width, above)
+            if kind in (Unmarked.BY_REFERENCE, Unmarked.BY_RUNS):
+                above, at = line_by_reference(bits, at, width, above, settled=kind is Unmarked.BY_REFERENCE)
             else:
                 above, at = one_line(bits, at, width)
+            if kind is Unmarked.ALIGNED:
                 at += -at % 8
         except DamagedLineError:
             break

@@ -42,7 +42,7 @@ def make_copies(documents: list[Document], max_pages: int, folder: Path, write: 
         page = sheet.page
         picture = f"page-{number:03}.png"
         write(picture, iter((png_of(page),)))
-        pdf.add(page)
+        pdf.add(sheet)
         facts.append(PageFacts(page.width, page.height, page.x_dpi, page.y_dpi, sheet.damaged_lines, picture))
     pdf.save(folder / PDF_FILE)
     write(TIFF_FILE, _tiff(documents, len(facts)))

@@ -3,20 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
 from lanpost.content.fax.mail import Document, Kind
-from lanpost.content.fax.page import FaxPage
-from lanpost.content.fax.reading import Damage, read_pages
+from lanpost.content.fax.reading import Sheet, read_sheets
 from lanpost.errors import InvalidFax
-
-
-@dataclass(frozen=True, slots=True)
-class Sheet:
-    """A page, and how many of its lines were damaged on the way: each shows the line above it instead."""
-
-    page: FaxPage
-    damaged_lines: int = 0
 
 
 def sheets(documents: Iterable[Document]) -> Iterator[Sheet]:
@@ -36,7 +26,7 @@ def sheets(documents: Iterable[Document]) -> Iterator[Sheet]:
 def _sheets_of(document: Document) -> Iterator[Sheet]:
     match document.kind:
         case Kind.TIFF:
-            yield from _of_tiff(document.data)
+            yield from read_sheets(document.data)
         case Kind.PDF:
             from lanpost.content.fax.rendering import pages_of_pdf  # loads a PDF engine
 
@@ -47,9 +37,3 @@ def _sheets_of(document: Document) -> Iterator[Sheet]:
 
             for page in pages_of_text(document.text, fine=True):
                 yield Sheet(page)
-
-
-def _of_tiff(data: bytes) -> Iterator[Sheet]:
-    told: list[Damage] = []
-    for page in read_pages(data, told.append):
-        yield Sheet(page, told.pop().lines if told else 0)

@@ -53,10 +53,35 @@ class Damage:
         return f"page {self.page}: {self.lines} of {self.height} lines damaged"
 
 
+@dataclass(frozen=True, slots=True)
+class Strip:
+    """A page's bits as they came, all of them whole: a reader other than ours finds the same dots in them."""
+
+    bits: Bits
+    is_inverse: bool  # what is black in the coding is white on paper
+
+
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """A page, and how many of its lines were damaged on the way: each shows the line above it instead."""
+
+    page: FaxPage
+    damaged_lines: int = 0
+    strip: Strip | None = None  # None: there is no such, or several of them
+
+
 def read_pages(
     data: bytes | memoryview, on_damage: Callable[[Damage], object] = lambda _: None
 ) -> Iterator[FaxPage]:
-    """The pages in their order; of a page with damaged lines `on_damage` is told before it comes.
+    """As `read_sheets`, the pages alone; of one with damaged lines `on_damage` is told before it comes."""
+    for number, sheet in enumerate(read_sheets(data), 1):
+        if sheet.damaged_lines:
+            on_damage(Damage(number, sheet.damaged_lines, sheet.page.height))
+        yield sheet.page
+
+
+def read_sheets(data: bytes | memoryview) -> Iterator[Sheet]:
+    """The pages in their order.
 
     Thumbnails are passed over. InvalidFax may come at any page: a fax is whole or refused (RFC 3965 §2.2.4).
     """
@@ -76,16 +101,15 @@ def read_pages(
             raise InvalidFax(f"page {number} of the fax is too large: {width} x {height} dots")
         x_dpi, y_dpi = _resolution(directory, width, height)
         if _is_coded(directory):
-            page, damaged = _coded_page(directory, width, height, (x_dpi, y_dpi), patience)
+            sheet = _coded_page(directory, width, height, (x_dpi, y_dpi), patience)
+            damaged = sheet.damaged_lines
             if damaged > MAX_DAMAGED * height:
                 raise InvalidFax(
                     f"page {number} of the fax: {damaged} of its {height} lines are damaged; send it again"
                 )
-            if damaged:
-                on_damage(Damage(number, damaged, height))
-            yield page
+            yield sheet
         else:
-            yield plain.read_page(directory, width, height, (x_dpi, y_dpi))
+            yield Sheet(plain.read_page(directory, width, height, (x_dpi, y_dpi)))
     if not number:
         raise InvalidFax("the TIFF has nothing but thumbnails")
 
@@ -125,16 +149,16 @@ def _resolution(directory: Directory, width: int, height: int) -> tuple[int, int
     return X_DPI, FINE if height > 0.9 * width else STANDARD
 
 
-def _coded_page(
-    directory: Directory, width: int, height: int, dpi: tuple[int, int], patience: Patience
-) -> tuple[FaxPage, int]:
+def _coded_page(directory: Directory, width: int, height: int, dpi: tuple[int, int], patience: Patience) -> Sheet:
     if width > MAX_WIDTH or height > MAX_HEIGHT:
         raise InvalidFax(f"a page of {width} x {height} dots is none of a fax")
     coding, aligned = _coding(directory)
     rows_a_strip = directory.integer(tiff.ROWS_PER_STRIP, height) or height
     least_significant_first = directory.integer(tiff.FILL_ORDER, 1) == 2
+    is_inverse = directory.integer(tiff.PHOTOMETRIC, 0) == 1
     pieces: list[bytes] = []
     damaged, left = 0, height
+    whole: Strip | None = None
     for strip in tiff.strips(directory):
         rows = min(rows_a_strip, left)
         if not rows:
@@ -143,17 +167,21 @@ def _coded_page(
         data = bytes(strip[: rows * (width + 100) + 1024])
         if least_significant_first:
             data = data.translate(REVERSED)
-        found = decode(Bits(data, coding, width, rows, aligned), patience)
+        bits = Bits(data, coding, width, rows, aligned)
+        found = decode(bits, patience)
+        if found.is_plain and rows == height:
+            whole = Strip(bits, is_inverse)
         pieces.append(found.raster)
         damaged += found.damaged
         left -= rows
     stride = (width + 7) // 8
     pieces.append(bytes(stride * left))
     raster = b"".join(pieces)
-    if directory.integer(tiff.PHOTOMETRIC, 0) == 1:
+    if is_inverse:
         raster = plain.without_padding(raster.translate(INVERTED), width)
     page = FaxPage(width, height, *dpi, raster)
-    return plain.upright(page, directory.integer(tiff.ORIENTATION, 1)), damaged + left
+    upright = plain.upright(page, directory.integer(tiff.ORIENTATION, 1))
+    return Sheet(upright, damaged + left, whole if upright is page else None)
 
 
 def _coding(directory: Directory) -> tuple[Coding, bool]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from PIL import Image, ImageDraw
 
 from lanpost.content.fax.furniture import Heading
-from lanpost.content.fax.page import FINE, WIDTH, FaxPage
+from lanpost.content.fax.page import FINE, SUPERFINE, WIDTH, FaxPage
 from lanpost.content.fax.picture import HEIGHTS, image_of, page_of
 from lanpost.content.fax.text_page import LINE, MARGIN, SIZE, TOP, inked, wrapped
 from lanpost.content.fax.typeface import typeface
@@ -26,6 +26,7 @@ class Result:
     endpoint: str  # whom we spoke to; "": nobody
     said: str  # the far server's words, or what went wrong
     receipts: tuple[str, ...] = ()
+    tries: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,7 @@ class TransmissionReport:
 
     def lines(self) -> Iterator[str]:
         """As text."""
-        quality = "fine" if self.resolution >= FINE else "standard"
+        quality = "superfine" if self.resolution >= SUPERFINE else "fine" if self.resolution >= FINE else "standard"
         yield f"TRANSMISSION REPORT: {'OK' if self.good else 'NOT OK'}"
         yield f"Time:      {self.heading.time}, {self.seconds:.1f} s"
         yield f"From:      {self.heading.sender}"
@@ -54,7 +55,8 @@ class TransmissionReport:
         for result in self.results:
             yield f"To:        {result.recipient}"
             yield f"Endpoint:  {result.endpoint or 'none'}"
-            yield f"Result:    {'OK' if result.good else 'FAILED'}"
+            tries = f" (after {result.tries} tries)" if result.tries > 1 else ""
+            yield f"Result:    {'OK' if result.good else 'FAILED'}{tries}"
             yield from _folded("It said:   ", result.said)
             for words in result.receipts:
                 yield from _folded("Receipt:   ", words)

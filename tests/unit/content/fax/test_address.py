@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from lanpost.content.fax.address import FaxAddress, bare, features, normal, read
+from lanpost.content.fax.address import FaxAddress, bare, features, read
 from lanpost.errors import InvalidAddress
 from lanpost.model.address import MailAddress
+from lanpost.model.fax_number import normal
 
 
 @pytest.mark.parametrize(

@@ -33,10 +33,8 @@ def read_carefully(data: bytes, page: FaxPage, coding: Coding) -> careful.Rows:
         return careful.read_lines(data, page.width, page.height, {}, Patience())
     if coding is Coding.MR:
         return careful.read_tagged_lines(data, page.width, page.height, Patience())
-    by_reference = coding is Coding.MMR
-    return careful.read_unmarked_lines(
-        data, page.width, page.height, by_reference=by_reference, patience=Patience()
-    )
+    kind = careful.Unmarked.BY_REFERENCE if coding is Coding.MMR else careful.Unmarked.ALIGNED
+    return careful.read_unmarked_lines(data, page.width, page.height, kind, Patience())
 
 
 @settings(max_examples=150)
@@ -60,7 +58,8 @@ def test_every_length_of_a_run_has_its_code_word() -> None:
 @given(page=pages(), coding=st.sampled_from(CODINGS), aligned=st.booleans())
 def test_dots_come_back_as_they_were(page: FaxPage, coding: Coding, aligned: bool) -> None:
     data = encode(page, coding, aligned=aligned)
-    assert decode(Bits(data, coding, page.width, page.height, aligned), Patience()) == careful.Rows(page.raster, 0)
+    found = decode(Bits(data, coding, page.width, page.height, aligned), Patience())
+    assert (found.raster, found.damaged) == (page.raster, 0)
     assert read_carefully(data, page, coding) == careful.Rows(page.raster, 0)
 
 
@@ -90,7 +89,7 @@ def test_mmr_is_written_least_significant_bit_first() -> None:
 def test_any_k_of_mr_is_read(page: FaxPage, k: int, aligned: bool) -> None:
     data = fax_encoder.mr(fax_encoder.rows_of(page.raster, page.width), k, aligned=aligned)
     found = decode(Bits(data, Coding.MR, page.width, page.height, aligned), Patience())
-    assert found == careful.Rows(page.raster, 0)
+    assert (found.raster, found.damaged) == (page.raster, 0)
 
 
 @pytest.mark.parametrize(("coding", "behind"), [
@@ -112,7 +111,7 @@ def test_mmr_without_eofb_is_whole() -> None:
     page = written_page(60)
     bits = careful.bits_of(by_the_book(page, Coding.MMR)).rstrip("0").removesuffix(2 * fax_encoder.EOL)
     found = decode(Bits(fax_encoder.octets(bits), Coding.MMR, page.width, 60), Patience(0))
-    assert found == careful.Rows(page.raster, 0)
+    assert found == careful.Rows(page.raster, 0, is_plain=True)
 
 
 def test_fill_between_lines_is_no_damage() -> None:
@@ -200,3 +199,12 @@ def test_a_document_is_not_read_code_by_code_without_end() -> None:
     with pytest.raises(InvalidFax, match="uncommon way"):
         decode(uncommon, patience)
     assert decode(common, patience).raster == page.raster
+
+
+@pytest.mark.parametrize("aligned", [False, True])
+def test_mh_that_should_have_eols_and_has_none_is_read(aligned: bool) -> None:
+    page = written_page(60)
+    lines = [fax_encoder.line(each) for each in fax_encoder.rows_of(page.raster, page.width)]
+    data = b"".join(map(fax_encoder.octets, lines)) if aligned else fax_encoder.octets("".join(lines))
+    found = decode(Bits(data, Coding.MH, page.width, 60), Patience())
+    assert (found.raster, found.damaged) == (page.raster, 0)

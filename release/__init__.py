@@ -1,0 +1,1 @@
+"""Builds what is handed out: `make dist`. Runs on a developer's machine only, and is in no release itself."""
