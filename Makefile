@@ -3,6 +3,7 @@
 # make check  format, lint, types
 # make bench  the benchmarks, beside their peers
 # make dist   dist/lanpost.pyz: the program in one file (needs network the first time)
+# make deb    dist/lanpost_VERSION_all.deb: that file as a Debian package
 # make docs   docs/cli.md and docs/states.md anew, from the code
 # make lock   pin the dependencies anew (needs network)
 
@@ -13,7 +14,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: run test check format bench dist docs lock clean debian
+.PHONY: run test check format bench dist deb docs lock clean debian
 
 run: .make/run
 	$(BIN)/lanpost demo $(ARGS)
@@ -35,6 +36,9 @@ bench: .make/test .make/bench debian
 
 dist: .make/run
 	scripts/make-dist $(ARGS)
+
+deb: dist
+	scripts/make-deb
 
 docs: .make/run
 	$(BIN)/python scripts/make-cli-docs > .make/cli.md && mv .make/cli.md docs/cli.md

@@ -21,6 +21,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from lanpost.content.archive import BUNDLE, MANIFEST, SBOM, WHEELS, read_wheel, write_manifest
+from lanpost.store.formats import FORMAT as STORE_FORMAT
 from release.distributions import distributions
 from release.documentation import documentation
 from release.sbom import sbom
@@ -29,6 +30,7 @@ from release.wheels import ARCHITECTURES, PYTHONS, is_pure
 SHEBANG = b"#!/usr/bin/env python3\n"
 TIME = (1980, 1, 1, 0, 0, 0)  # the first that a zip can hold
 MAIN = Path(__file__).with_name("archive_main.py")
+_INIT = "lanpost/__init__.py"
 _GENERATED = re.compile(r"(__pycache__/|.*/__pycache__/|.*\.pyc\Z)")
 
 
@@ -47,7 +49,7 @@ def build(root: Path, wheels: Sequence[Path], version: str = "") -> bytes:
             members[WHEELS + wheel.name] = content
     for name, content in _beside(root, version, wheels).items():
         members[BUNDLE + name] = content
-    members[MANIFEST] = write_manifest(version, PYTHONS, ARCHITECTURES, native)
+    members[MANIFEST] = write_manifest(version, PYTHONS, ARCHITECTURES, native, STORE_FORMAT)
     return zip_of(members)
 
 
@@ -99,6 +101,7 @@ def _own_package(root: Path, version: str) -> tuple[dict[str, bytes], str]:
         name.replace(built, version, 1): content.replace(built.encode(), version.encode())
         for name, content in told.items()
     }
+    code[_INIT] = code[_INIT].replace(f'__version__ = "{built}"'.encode(), f'__version__ = "{version}"'.encode())
     return code | renamed, version
 
 

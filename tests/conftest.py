@@ -7,6 +7,7 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 from hypothesis import settings
 
 from tests.built_file import built, shared_folder
@@ -60,6 +61,13 @@ def pytest_make_collect_report(
 
 def reason_of(report: pytest.TestReport | pytest.CollectReport) -> str:
     return str(report.longrepr[2]) if isinstance(report.longrepr, tuple) else str(report.longrepr)
+
+
+@pytest.fixture(autouse=True)
+def logs_as_before() -> Iterator[None]:
+    """A command that ran within a test's own process says where logs go; the next test does not know of it."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")

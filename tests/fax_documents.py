@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from io import BytesIO
 
 import pikepdf
@@ -18,20 +19,37 @@ def pdf(*drawings: bytes, size: tuple[float, float] = A4, image: Image.Image | N
     font = pikepdf.Dictionary(Type=pikepdf.Name.Font, Subtype=pikepdf.Name.Type1, BaseFont=pikepdf.Name.Helvetica)
     resources = pikepdf.Dictionary(Font=pikepdf.Dictionary(F1=font))
     if image is not None:
-        stream = pikepdf.Stream(document, image.convert("L").tobytes())
-        stream.Type, stream.Subtype, stream.ColorSpace = (
-            pikepdf.Name.XObject,
-            pikepdf.Name.Image,
-            pikepdf.Name.DeviceGray,
-        )
-        stream.Width, stream.Height, stream.BitsPerComponent = image.width, image.height, 8
-        resources.XObject = pikepdf.Dictionary(Im=stream)
+        resources.XObject = pikepdf.Dictionary(Im=_picture(document, image))
     for drawing in drawings:
         page = document.add_blank_page(page_size=size)
         page.Resources = resources
         page.Contents = document.make_stream(drawing)
     written = BytesIO()
     document.save(written)
+    return written.getvalue()
+
+
+def _picture(document: pikepdf.Pdf, image: Image.Image) -> pikepdf.Stream:
+    stream = pikepdf.Stream(document, image.tobytes())
+    stream.Type, stream.Subtype = pikepdf.Name.XObject, pikepdf.Name.Image
+    stream.ColorSpace = {"L": pikepdf.Name.DeviceGray, "RGB": pikepdf.Name.DeviceRGB}[image.mode]
+    stream.Width, stream.Height, stream.BitsPerComponent = image.width, image.height, 8
+    return stream
+
+
+def scans(count: int, side: int) -> bytes:
+    """A PDF of pages with a picture each, none like another, that compress no more: side x side octets each."""
+    document = pikepdf.new()
+    for _ in range(count):
+        page = document.add_blank_page(page_size=A4)
+        page.Resources = pikepdf.Dictionary(
+            XObject=pikepdf.Dictionary(
+                Im=_picture(document, Image.frombytes("L", (side, side), os.urandom(side**2)))
+            )
+        )
+        page.Contents = document.make_stream(PHOTO_PAGE)
+    written = BytesIO()
+    document.save(written, compress_streams=False)
     return written.getvalue()
 
 

@@ -6,6 +6,7 @@ version of a whole one.
 
 from __future__ import annotations
 
+import re
 import zipfile
 from collections.abc import Mapping
 from importlib.metadata import distribution
@@ -17,7 +18,8 @@ from release.wheels import ARCHITECTURES, PYTHONS
 from lanpost.content.archive import MANIFEST, read_manifest, write_manifest
 from lanpost.store.program_file import FILE_NAME
 
-LEFT_OUT = ("fax", "service", "wire")  # folders that no command needs to start
+INIT, VERSION = "lanpost/__init__.py", re.compile(rb'__version__ = "[^"]*"')
+LEFT_OUT = ("service", "wire")  # folders that no command needs to start
 SOURCE = Path(__file__).resolve().parent.parent / "src"
 
 
@@ -35,6 +37,8 @@ def light_archive(folder: Path, version: str = "1.0", changed: Mapping[str, str]
     members[f"lanpost-{version}.dist-info/METADATA"] = (
         f"Metadata-Version: 2.1\nName: lanpost\nVersion: {version}\n".encode()
     )
+    members[INIT] = _calling_itself(version, members[INIT])
+    members[INIT] = _calling_itself(version, members[INIT])
     members |= {name: text.encode() for name, text in (changed or {}).items()}
     return _written(folder, members)
 
@@ -51,8 +55,13 @@ def renumbered(whole: Path, folder: Path, version: str, changed: Mapping[str, st
     )
     members = {name.replace(old, new): content for name, content in members.items()}
     members[f"{new}METADATA"] = metadata
+    members[INIT] = _calling_itself(version, members[INIT])
     members |= {name: text.encode() for name, text in (changed or {}).items()}
     return _written(folder, members)
+
+
+def _calling_itself(version: str, init: bytes) -> bytes:
+    return VERSION.sub(f'__version__ = "{version}"'.encode(), init)
 
 
 def _written(folder: Path, members: dict[str, bytes]) -> Path:

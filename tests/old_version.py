@@ -15,5 +15,10 @@ LAST = "0.1.0"
 def unpacked(folder: Path, version: str = LAST) -> Path:
     """Where the package of that version lies from now on: `folder` itself."""
     with tarfile.open(RELEASES / f"lanpost-{version}.tar.xz") as frozen:
-        frozen.extractall(folder, filter="data")
+        for member in frozen:  # plain files, all of them; `extractall` differs from one Python to the next
+            content = frozen.extractfile(member)
+            assert content, member.name
+            path = folder / member.name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content.read())
     return folder

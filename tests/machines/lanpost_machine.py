@@ -13,14 +13,14 @@ import pytest
 from tests.lab.network import PATIENCE, SOURCES
 from tests.machines.machine import MachineLan
 
+from lanpost.app.services import PROGRAM
 from lanpost.content.systemd_units import unit, unit_name
 
 DEBIAN_PYTHON = (3, 11)  # native libraries fit no other
-PLACE = "/opt/lent"
-PROGRAM = f"{PLACE}/lanpost"
+PLACE = "/opt/lanpost/0"  # where an installation would be
 STARTER = f"""#!/usr/bin/python3 -I
 import sys
-sys.path[:0] = ["{PLACE}/src", "{PLACE}/site"]
+sys.path[:0] = ["{PLACE}/lib", "{PLACE}/site"]
 from lanpost.__main__ import main
 main()
 """
@@ -33,14 +33,20 @@ class LanpostMachine:
         if sys.version_info[:2] != DEBIAN_PYTHON:
             pytest.skip("our libraries are of another Python than the machine's")
         site = sysconfig.get_path("platlib")
-        self.machine = lan.boot(name, binds=(f"{SOURCES}:{PLACE}/src", f"{site}:{PLACE}/site"))
+        self.machine = lan.boot(name, binds=(f"{SOURCES}:{PLACE}/lib", f"{site}:{PLACE}/site"))
         self.address = self.machine.address
         self.unit = unit_name(role)
-        self.machine.write(PROGRAM, STARTER, mode=0o755)
+        self.machine.write(f"{PLACE}/bin/lanpost", STARTER, mode=0o755)
+        self.machine.write(f"{PLACE}/lanpost.pyz", "")
+        self.machine.run("ln", "-s", "0", "/opt/lanpost/current")
         self.machine.run("useradd", "--system", "--home-dir=/var/lib/lanpost", "lanpost")
         self.machine.write("/etc/lanpost/lanpost.toml", settings)
         self.machine.write(f"/etc/systemd/system/{self.unit}", unit(role, PROGRAM))
         self.machine.run("systemctl", "daemon-reload")
+
+    def make_data_folder(self) -> None:
+        """Before the first start, for commands that are run before it."""
+        self.machine.run("install", "-d", "-o", "lanpost", "-m", "700", "/var/lib/lanpost")
 
     def start(self) -> None:
         """Return when it is ready; fail the test with its journal when it does not come up."""

@@ -19,6 +19,8 @@ from tests.machines.callers import (
 from tests.machines.lanpost_machine import LanpostMachine
 from tests.machines.machine import MachineLan
 
+from lanpost.app.services import PROGRAM
+
 pytestmark = pytest.mark.machine
 
 SETTINGS = """\
@@ -32,11 +34,15 @@ connections_per_client = 2000
 
 
 @pytest.fixture
-def server(machine_lan: MachineLan) -> LanpostMachine:
-    server = LanpostMachine(machine_lan, "mailhost", "serve", SETTINGS)
-    server.start()
-    server.lanpost("user", "add", "anna", "--password-stdin", given="correct horse\n")
-    return server
+def stopped(machine_lan: MachineLan) -> LanpostMachine:
+    return LanpostMachine(machine_lan, "mailhost", "serve", SETTINGS)
+
+
+@pytest.fixture
+def server(stopped: LanpostMachine) -> LanpostMachine:
+    stopped.start()
+    stopped.lanpost("user", "add", "anna", "--password-stdin", given="correct horse\n")
+    return stopped
 
 
 def test_a_server_restarted_refuses_nobody(server: LanpostMachine) -> None:
@@ -61,9 +67,39 @@ def test_a_server_restarted_refuses_nobody(server: LanpostMachine) -> None:
         served, longest = len(caller.waited), max(caller.waited)
         print(f"port {caller.port}: {served} served, {longest:.2f} s at most; {len(caller.failed)} failed")
         assert caller.failed == []
+    assert subjects(server) == list(range(len(mails.waited)))
+
+
+def test_an_upgrade_without_systemd_refuses_nobody(stopped: LanpostMachine) -> None:
+    """By an init script's commands: the process that runs becomes the version that is in force now."""
+    machine = stopped.machine
+    stopped.make_data_folder()
+    machine.run(PROGRAM, "service", "start", "serve")
+    stopped.lanpost("user", "add", "anna", "--password-stdin", given="correct horse\n")
+    starter = machine.read(PROGRAM).replace("main()", 'print("the later version", file=sys.stderr)\nmain()')
+    machine.write("/opt/lanpost/later/bin/lanpost", starter, mode=0o755)
+    mails = Caller(stopped.address, 25, hand_in_a_mail, 0.02)
+    with Callers(mails):
+        wait_for_more(stopped, mails)
+        pid = machine.read("/run/lanpost-serve.pid")
+        machine.run("ln", "-sfn", "later", "/opt/lanpost/current")
+        machine.run(PROGRAM, "service", "restart", "serve")
+        wait_for_more(stopped, mails)
+    served, longest = len(mails.waited), max(mails.waited)
+    print(f"port 25: {served} served, {longest:.2f} s at most; {len(mails.failed)} failed")
+    assert mails.failed == []
+    assert subjects(stopped) == list(range(served))
+    assert machine.read("/run/lanpost-serve.pid") == pid
+    assert "later version" in machine.read("/var/log/lanpost-serve.log")
+    machine.run(PROGRAM, "service", "stop", "serve")
+    with pytest.raises(ConnectionRefusedError):
+        stopped.smtp()
+
+
+def subjects(server: LanpostMachine) -> list[int]:
+    """Of anna's mails, in order."""
     stored = "\n".join(mail.read_text() for mail in server.mails("anna@office.lan"))
-    subjects = re.findall(r"^Subject: (\d+)$", stored, re.MULTILINE)
-    assert sorted(map(int, subjects)) == list(range(len(mails.waited)))
+    return sorted(map(int, re.findall(r"^Subject: (\d+)$", stored, re.MULTILINE)))
 
 
 def wait_for_more(server: LanpostMachine, *callers: Caller) -> None:

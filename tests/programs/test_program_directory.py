@@ -176,6 +176,7 @@ def test_a_second_one_at_the_same_port_says_who_has_it(directory: DirectoryProgr
     other = DirectoryProgram(tmp_path, {"ldap": {"listen": [f"{HOST}:{directory.port}"]}})
     assert f"cannot listen on {HOST}:{directory.port}" in other.lanpost("directory", status=1)
     assert directory.lanpost_json("status")["running"] is True
+    assert directory.lanpost_json("status", "--ready") == {"ready": True, "state": "ready"}
 
 
 # -- killed

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.enrolled import Enrolled
 from tests.installed import InstalledProgram
 from tests.program import HOST, Program
 
@@ -58,13 +59,22 @@ def line(server: Program) -> str:
     return server.lanpost("terminal", "fetch")
 
 
-def test_the_line_for_a_terminal_fetches_the_file_and_it_runs(server: InstalledProgram, tmp_path: Path) -> None:
+def straight_from_the_file(folder: Path, *words: str) -> str:
+    """As at a terminal where nothing but Python is installed."""
+    command = ["python3", "-I", "-S", "lanpost.pyz", *words]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_a_terminal_with_nothing_but_python_and_curl_registers(server: InstalledProgram, tmp_path: Path) -> None:
     subprocess.run(["sh", "-ec", line(server)], cwd=tmp_path, check=True, capture_output=True)
     assert (tmp_path / "lanpost.pyz").read_bytes() == server.archive.read_bytes()
-    ran = subprocess.run(
-        ["python3", "-I", "-S", "lanpost.pyz", "version"], cwd=tmp_path, capture_output=True, text=True, check=True
-    )
-    assert ran.stdout.startswith("lanpost ")
+    fax = Enrolled.new(server)
+    (tmp_path / "lanpost.toml").write_text(f'data = "data"\n[agent]\nport = {server.endpoint_port}\n')
+    straight_from_the_file(tmp_path, "agent", "enrol", fax.token)
+    straight_from_the_file(tmp_path, "agent", "--once")
+    assert server.lanpost_json("lookup", fax.name)["endpoint"] == f"{HOST}:{server.endpoint_port}"
 
 
 def test_the_line_believes_no_other_file(server: InstalledProgram, tmp_path: Path) -> None:

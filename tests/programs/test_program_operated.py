@@ -120,7 +120,10 @@ def test_the_queues_of_all_workers_are_one(tmp_path: Path, terminals: Terminals)
 def test_status_counts_what_it_did(tmp_path: Path, terminals: Terminals) -> None:
     program = Program(tmp_path)
     assert "no server is running" in program.lanpost("status", status=1)
+    assert "no server is running" in program.lanpost("status", "--ready", status=1)
     with program:
+        program.wait_until(lambda: '"ready"' in program.log(), "its word")
+        assert program.lanpost("status", "--ready") == "ready\n"
         at = program.new_endpoint()
         terminals.listen(at)
         program.bind("fax1", at)
@@ -139,6 +142,7 @@ def test_status_counts_what_it_did(tmp_path: Path, terminals: Terminals) -> None
             "refused": 1,
             "queue": 1,
         }
+        assert status["state"] == "ready"
         assert status["listeners"]["smtp"] == [f"{HOST}:{program.ports['smtp']}"]
         assert "in order" in program.lanpost("check")
 

@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 from release.archive_main import refusal
 
-from lanpost.store.archive_file import check_archive
+from lanpost.content.archive import Machine
+from lanpost.store.archive_file import check_archive, open_archive, this_machine
+from lanpost.store.program_build import Interpreter, build
 
 PYTHONS = ("3.11", "3.12", "3.13")
 
@@ -18,7 +20,7 @@ PYTHONS = ("3.11", "3.12", "3.13")
 def run(python: Path | str, pyz: Path, *words: str, folder: Path, status: int = 0) -> str:
     """A command straight from the file; nothing but the standard library and the file itself can be imported."""
     done = subprocess.run(
-        [str(python), "-I", "-S", str(pyz), *words],
+        [str(python), "-W", "error", "-I", "-S", str(pyz), *words],
         cwd=folder,
         env={"PATH": os.environ["PATH"], "HOME": str(folder)},
         capture_output=True,
@@ -49,6 +51,39 @@ def test_it_runs_without_any_package_installed(version: str, pyz: Path, tmp_path
     if (python := found(version)) is None:
         pytest.skip(f"no Python {version} on this machine")
     assert run(python, pyz, "version", folder=tmp_path).startswith(f"lanpost 0.1.0 (Python {version}.")
+
+
+def test_what_needs_no_native_code_runs_straight_from_it(pyz: Path, tmp_path: Path) -> None:
+    python = next(python for version in reversed(PYTHONS) if (python := found(version)))
+    (tmp_path / "lanpost.toml").write_text('data = "data"\n')
+    assert "in order" in run(python, pyz, "check", folder=tmp_path)
+    assert "is unknown here" in run(python, pyz, "lookup", "fax1", folder=tmp_path)
+    assert "--dry-run" in run(python, pyz, "push", "--help", folder=tmp_path)
+    assert "this terminal is not enrolled" in run(python, pyz, "agent", "--once", folder=tmp_path, status=1)
+
+
+def test_the_native_wheels_inside_are_for_that_python(pyz: Path, tmp_path: Path) -> None:
+    version, python = next((version, python) for version in reversed(PYTHONS) if (python := found(version)))
+    minor = (3, int(version.split(".")[1]))
+    here = this_machine()
+    wheels = open_archive(pyz).wheels_for(Machine(minor, here.architecture, here.glibc))
+    build(pyz, wheels, "0.1.0", tmp_path, Interpreter(str(python), minor), str(tmp_path))
+    (tmp_path / "lanpost.toml").write_text('data = "data"\n')
+    command = [
+        str(python),
+        "-I",
+        "-S",
+        str(tmp_path / "bin" / "lanpost"),
+        "user",
+        "add",
+        "anna",
+        "--password-stdin",
+    ]
+    subprocess.run(command, cwd=tmp_path, input=b"a long password\n", check=True)  # by argon2, so by cffi
+    script = (
+        f"import sys; sys.path.insert(0, {str(tmp_path / 'lib')!r}); import uvloop, cryptography.x509, zeroconf"
+    )
+    subprocess.run([python, "-I", "-S", "-c", script], check=True)
 
 
 def test_what_needs_native_code_says_to_install_it(pyz: Path, tmp_path: Path) -> None:

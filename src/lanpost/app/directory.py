@@ -25,6 +25,7 @@ from lanpost.app.handover_watch import watching_handovers
 from lanpost.app.inquiry import open_mailboxes
 from lanpost.app.logs import configure
 from lanpost.app.process_rules import allow_open_files
+from lanpost.app.queue_access import READY, STARTING, STOPPING
 from lanpost.app.registration import ACCOUNTS_FILE, RegistrationService
 from lanpost.app.server import shown_addresses
 from lanpost.app.setting_values import Listen
@@ -53,6 +54,7 @@ class DirectoryServer:
         if found := list(problems(settings)):
             raise ConfigurationError(f"{settings.file or 'the default settings'}: " + "; ".join(found))
         self._settings = settings
+        self._state = STARTING
         self._stop = asyncio.Event()
         self._started = time.monotonic()
         self._succession = Succession()
@@ -80,9 +82,12 @@ class DirectoryServer:
                 self._succession.keep()
                 log.info("ready", version=__version__, **self._addresses())
                 readiness.notify("READY=1", "STATUS=answering")
+                self._state = READY
                 ready()
                 await self._stop.wait()
             finally:
+                self._state = STOPPING
+                self._succession.end()
                 readiness.notify("STOPPING=1")
                 for duty in beside:
                     duty.cancel()
@@ -144,6 +149,7 @@ class DirectoryServer:
         return [
             {
                 "version": __version__,
+                "state": self._state,
                 "uptime_seconds": round(time.monotonic() - self._started),
                 "listeners": self._addresses(),
                 "clients": self._face.listener.count,

@@ -19,7 +19,7 @@ from lanpost.model.discovery import Found, FoundBy
 from lanpost.model.token import EnrolmentToken
 from lanpost.net.registration_client import RegistrationClient
 from lanpost.store import formats
-from lanpost.store.files import replace_file, store_error
+from lanpost.store.files import give_to_folders_owner, replace_file, store_error
 
 FILE = "enrolment.json"
 CLAIM_FILE = "claim.json"
@@ -62,7 +62,9 @@ def agent_folder(data: Path) -> Path:
     formats.require(data)
     folder = data / "agent"
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not folder.is_dir():
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            give_to_folders_owner(folder)
     except OSError as error:
         raise store_error(error, str(folder)) from None
     return folder
@@ -185,5 +187,6 @@ async def recognised(text: str) -> tuple[Enrolment, str]:
 def _write(file: Path, document: dict[str, Any]) -> None:
     try:
         replace_file(file, json.dumps(document, indent=1).encode(), 0o600)
+        give_to_folders_owner(file)
     except OSError as error:
         raise store_error(error, str(file)) from None

@@ -13,8 +13,9 @@ from lanpost.app.settings import Settings
 from lanpost.errors import ConfigurationError, InstallationError
 from lanpost.model.role import Role
 from lanpost.net.port_holders import Holder, holders, is_taken
-from lanpost.store.installation import Installation
+from lanpost.store.installation import BY_HAND, PACKAGED, Installation
 from lanpost.store.program_build import Interpreter, Room
+from lanpost.store.program_file import FILE_NAME
 
 DIRECTORY_PORT = Listen("0.0.0.0", 389)  # noqa: S104 - where `ldap.listen` names nothing (app/directory.py)
 SYSTEMD_PID = 1  # keeps the sockets of a service that starts anew
@@ -51,6 +52,16 @@ def root_problem() -> str:
     return "only root can install: run it with sudo, or below a folder of your own with --root DIR"
 
 
+def package_problem(installation: Installation) -> str:
+    """A machine has its lanpost from one side: dpkg, or `lanpost install`."""
+    if not installation.place(f"{PACKAGED}/{FILE_NAME}").exists():
+        return ""
+    return (
+        f"lanpost is here as a Debian package, in {PACKAGED}: apt changes its version; to install it otherwise, "
+        "first run `apt remove lanpost`, which keeps data and configuration"
+    )
+
+
 def place_problems(installation: Installation, room: Room) -> Iterator[str]:
     """Whether programs can lie and run where they shall."""
     place = next(path for path in (installation.programs, *installation.programs.parents) if path.exists())
@@ -70,7 +81,7 @@ def place_problems(installation: Installation, room: Room) -> Iterator[str]:
     if free < room.octets:
         yield (
             f"{place}: {room.octets / 1e6:.0f} MB are needed and {free / 1e6:.0f} MB are free: remove something, "
-            "or mount a larger disk at /opt"
+            "or mount a larger disk there"
         )
     if system.f_files > 0 and system.f_favail < room.files:  # no figure at all on btrfs and others
         yield f"{place}: {room.files} files are needed and room is for {system.f_favail} (inodes): remove some"
@@ -136,7 +147,9 @@ def _listens(settings: Settings, roles: Collection[Role]) -> Iterator[tuple[str,
 
 
 def _is_ours(holder: Holder) -> bool:
-    return holder.pid == SYSTEMD_PID or any(word.startswith("/opt/lanpost/") for word in holder.command)
+    return holder.pid == SYSTEMD_PID or any(
+        word.startswith((f"{BY_HAND}/", f"{PACKAGED}/")) for word in holder.command
+    )
 
 
 def _named(found: Sequence[Holder]) -> str:

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -18,6 +16,7 @@ from pathlib import Path
 from lanpost.app.default_file import default_file
 from lanpost.app.install_checks import (
     interpreter,
+    package_problem,
     place_problems,
     port_problems,
     role_problems,
@@ -28,16 +27,16 @@ from lanpost.app.service_user import USER, make_user
 from lanpost.app.services import PROGRAM, NoServices, Services, services_of, write_service_files
 from lanpost.app.settings import Settings
 from lanpost.app.surroundings import link_all, write_texts
-from lanpost.app.switching import Say, back_to, prove, roles_in_order, switch
+from lanpost.app.switching import Say, back_to, prove, roles_in_order, settle, switch
+from lanpost.app.version_trial import check_configuration, said_by
 from lanpost.content.archive import Archive, Wheel
-from lanpost.errors import ConfigurationError, InstallationError, InvalidArchive
+from lanpost.errors import InstallationError, InvalidArchive
 from lanpost.model.role import Role
 from lanpost.store.archive_file import check_archive, this_machine
 from lanpost.store.files import replace_file, store_error, sync_folder
+from lanpost.store.formats import refusal
 from lanpost.store.installation import Installation, only_one
 from lanpost.store.program_build import Interpreter, build, room_for, sync_all
-
-COMMAND_SECONDS = 60.0  # what a command of the new version may take
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +66,8 @@ def install(installation: Installation, archive: Path, wish: Wish, say: Say) -> 
     """Install `archive`, a lanpost.pyz. The answer: what is left to do by hand, in words."""
     if installation.is_live and (problem := root_problem()):
         raise InstallationError(problem)
+    if problem := package_problem(installation):
+        raise InstallationError(problem)
     os.umask(0o022)
     say(f"{archive}: looked at")
     plan = _plan(installation, archive, wish)
@@ -86,6 +87,8 @@ def _plan(installation: Installation, archive: Path, wish: Wish) -> _Plan:
     settings = settings_of(installation)
     domain = _domain(installation, settings, wish.domain)
     found = [*role_problems(asked), *place_problems(installation, room_for(archive, wheels))]
+    if problem := refusal(installation.place(str(settings.data))):
+        found.append(problem)
     if installation.is_live and wish.start:
         found += port_problems(settings, asked)
     if found:
@@ -123,12 +126,12 @@ def _install(installation: Installation, plan: _Plan, wish: Wish, say: Say) -> l
         build(plan.archive, plan.wheels, version, made, plan.interpreter, f"/opt/lanpost/{version}")
         write_service_files(made)
         say("tried: does it start here")
-        write_texts(made, partial(_said_by, made))
+        write_texts(made, partial(said_by, made))
         sync_all(made)
         say(f"user {USER}, configuration and data folder")
         _make_folders(installation, plan)
         if installation.is_live and set(plan.asked) != {Role.AGENT}:
-            _check_configuration(installation, made, plan.interpreter)
+            check_configuration(installation, made, plan.interpreter)
     except BaseException:
         shutil.rmtree(made, ignore_errors=True)
         raise
@@ -151,8 +154,7 @@ def _install(installation: Installation, plan: _Plan, wish: Wish, say: Say) -> l
     if installation.is_live and wish.start:
         left = prove(installation, plan.services, plan.asked, plan.settings, say, go_back)
     else:
-        installation.set_unproven(None)
-    installation.clean()
+        settle(installation)
     if isinstance(plan.services, NoServices):
         left += [
             f"nobody starts services here: start it with `{PROGRAM} {role}`, as the user {USER} with the right to "
@@ -160,17 +162,6 @@ def _install(installation: Installation, plan: _Plan, wish: Wish, say: Say) -> l
             for role in wish.roles or (Role.SERVE,)
         ]
     return left
-
-
-def _said_by(folder: Path, *words: str) -> str:
-    """What a command of the new version prints. InstallationError where it does not run here."""
-    command = [sys.executable, "-I", str(folder / "bin/lanpost"), *words]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=COMMAND_SECONDS, check=False, cwd="/")
-    if done.returncode:
-        raise InstallationError(
-            f"the new version does not start here: {done.stderr.strip() or done.stdout.strip()}"
-        )
-    return done.stdout
 
 
 def _make_folders(installation: Installation, plan: _Plan) -> None:
@@ -186,20 +177,3 @@ def _make_folders(installation: Installation, plan: _Plan) -> None:
         if owner is not None:
             shutil.chown(data, *owner)
         sync_folder(data.parent)
-
-
-def _check_configuration(installation: Installation, made: Path, interpreter: Interpreter) -> None:
-    """The configuration, by the new version, as the user who will run it: found before what runs is stopped."""
-    done = subprocess.run(
-        [interpreter.path, "-I", str(made / "bin/lanpost"), "check", "--config", str(installation.configuration)],
-        capture_output=True,
-        text=True,
-        timeout=COMMAND_SECONDS,
-        check=False,
-        cwd="/",
-        user=USER,
-        group=USER,
-        extra_groups=[],
-    )
-    if done.returncode:
-        raise ConfigurationError(f"the new version does not take the configuration: {done.stderr.strip()}")

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
+import shutil
 import signal
 import socket
 import subprocess
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NoReturn
 
 from lanpost.app.service_user import USER, become
+from lanpost.app.services import PROGRAM
 from lanpost.errors import InstallationError, ServiceFailed
 from lanpost.model.role import Role
 from lanpost.store.program_file import own_command
@@ -32,6 +35,7 @@ class PlainService:
     def __init__(self, role: Role, run: Path = Path("/run"), log: Path = Path("/var/log")) -> None:
         self._role = role
         self._pid_file = run / f"lanpost-{role}.pid"
+        self._notify = run / f"lanpost-{role}.notify"
         self._log = log / f"lanpost-{role}.log"
 
     def pid(self) -> int | None:
@@ -49,21 +53,30 @@ class PlainService:
             raise InstallationError("only root can start it as another user: use sudo")
         if self.pid() is not None:
             return
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as news:
-            name = f"lanpost-start-{secrets.token_hex(8)}"
-            news.bind(f"\0{name}")
-            news.settimeout(_LOOK_SECONDS)
-            begun = self._log.stat().st_size if self._log.exists() else 0
-            process = self._spawn(f"@{name}")
+        begun = self._log_size()
+        with self._news() as news:
+            process = self._spawn()
             self._pid_file.write_text(f"{process.pid}\n", "ascii")
-            if self._is_ready(news, process):
-                return
-        ended = process.poll() is not None
-        if not ended:
+            ready = self._is_ready(news, lambda: process.poll() is None)
+        if not ready:
+            self._failed(f"status {process.returncode}", begun)
+
+    def restart(self) -> None:
+        """Start the version in force anew, and return once it serves.
+
+        A server is started in the process that it is: who connects meanwhile waits, and is not refused.
+        """
+        pid = self.pid()
+        if pid is None or self._role is Role.AGENT:
             self.stop()
-        self._pid_file.unlink(missing_ok=True)
-        why = f"ended with status {process.returncode}" if ended else f"is not ready after {READY_SECONDS:.0f} s"
-        raise ServiceFailed(f"lanpost {self._role} {why}; its log is {self._log}", self._said_since(begun))
+            self.start()
+            return
+        begun = self._log_size()
+        with self._news() as news:
+            os.kill(pid, signal.SIGUSR2)
+            ready = self._is_ready(news, lambda: _lives(pid))
+        if not ready:
+            self._failed("an error", begun)
 
     def stop(self) -> None:
         """End it, if it runs, and return when it has."""
@@ -85,16 +98,39 @@ class PlainService:
             raise InstallationError(f"lanpost {self._role} does not run")
         os.kill(pid, signal.SIGHUP)
 
-    def _spawn(self, notify: str) -> subprocess.Popen[bytes]:
+    def _failed(self, how: str, begun: int) -> NoReturn:
+        ended = self.pid() is None
+        self.stop()
+        why = f"ended with {how}" if ended else f"is not ready after {READY_SECONDS:.0f} s"
+        raise ServiceFailed(f"lanpost {self._role} {why}; its log is {self._log}", self._said_since(begun))
+
+    @contextlib.contextmanager
+    def _news(self) -> Iterator[socket.socket]:
+        """Where the service tells that it is ready; nobody else's user can."""
+        self._notify.unlink(missing_ok=True)
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as news:
+                news.settimeout(_LOOK_SECONDS)
+                before = os.umask(0o177)
+                try:
+                    news.bind(str(self._notify))
+                finally:
+                    os.umask(before)
+                shutil.chown(self._notify, USER)
+                yield news
+        finally:
+            self._notify.unlink(missing_ok=True)
+
+    def _spawn(self) -> subprocess.Popen[bytes]:
         environment = {name: os.environ[name] for name in ("LANG", "TZ") if name in os.environ}
         environment |= {
             "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-            "NOTIFY_SOCKET": notify,
+            "NOTIFY_SOCKET": str(self._notify),
         }
         handle = os.open(self._log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
         try:
             return subprocess.Popen(
-                [*own_command(), self._role],
+                [*_command(), self._role],
                 stdin=subprocess.DEVNULL,
                 stdout=handle,
                 stderr=handle,
@@ -107,13 +143,16 @@ class PlainService:
         finally:
             os.close(handle)
 
-    def _is_ready(self, news: socket.socket, process: subprocess.Popen[bytes]) -> bool:
+    def _is_ready(self, news: socket.socket, lives: Callable[[], bool]) -> bool:
         give_up = time.monotonic() + READY_SECONDS
-        while process.poll() is None and time.monotonic() < give_up:
+        while lives() and time.monotonic() < give_up:
             with contextlib.suppress(TimeoutError):
                 if "READY=1" in news.recv(4096).decode("utf-8", "replace").splitlines():
                     return True
         return False
+
+    def _log_size(self) -> int:
+        return self._log.stat().st_size if self._log.exists() else 0
 
     def _said_since(self, begun: int) -> str:
         with contextlib.suppress(OSError), self._log.open("rb") as log:
@@ -121,6 +160,12 @@ class PlainService:
             log.seek(max(begun, end - LOG_TAIL))
             return log.read().decode("utf-8", "replace").strip()
         return ""
+
+
+def _command() -> list[str]:
+    """By the path that leads to the version in force, also to one that is installed later."""
+    own = own_command()
+    return [*own[:-1], PROGRAM] if own[-1] == str(Path(PROGRAM).resolve()) else own
 
 
 def _lives(pid: int) -> bool:

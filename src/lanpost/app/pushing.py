@@ -16,14 +16,14 @@ from pathlib import Path
 from typing import Protocol
 
 from lanpost.app.ssh_connection import SshConnection, Way
-from lanpost.content.archive import MANIFEST, WHEELS, read_manifest
+from lanpost.content.archive import MANIFEST, read_manifest
 from lanpost.content.chart_offer import ChartOffer, read_offer
 from lanpost.errors import InvalidArchive, InvalidValue, PushFailed
-from lanpost.service.pushing import Parcel, Task, Wishes, check_machine, check_plan, request_for
-from lanpost.wire.push import Answer, Got, Installed, Installing, Line, Machine, Plan, Ready
+from lanpost.service.pushing import Parcel, Wishes, check_machine, check_plan, request_for
+from lanpost.store.program_build import room_for
+from lanpost.wire.push import Answer, File, Got, Installed, Installing, Line, Machine, Plan, Ready
 
 CHUNK = 1 << 18  # octets read from the file at a time
-COMPILED = 2  # what Python code takes beside its source, of its octets, source included
 _OURS = "lanpost: "  # begins the line in which a command of ours says what is wrong
 COMMAND = "/usr/local/bin/lanpost"  # where an installation has it
 
@@ -56,12 +56,11 @@ def open_parcel(file: Path) -> Parcel:
             size = stream.tell()
         with zipfile.ZipFile(file) as members:
             archive = read_manifest(members.read(MANIFEST))
-            code = sum(each.file_size for each in members.infolist() if not each.filename.startswith(WHEELS))
     except OSError as error:
         raise InvalidArchive(f"{file}: {error.strerror}") from None
     except (zipfile.BadZipFile, KeyError):
         raise InvalidArchive(f"{file} is no lanpost.pyz, or not a whole one: fetch or build it anew") from None
-    return Parcel(archive, digest, size, COMPILED * code)
+    return Parcel(archive, digest, size)
 
 
 async def push(
@@ -84,14 +83,15 @@ async def push(
         await connection.event(Ready)
         session.request(_first_stage(), request_for(parcel, wishes))
         await connection.send()
-        fitting = check_machine(await connection.event(Machine), parcel, wishes)
+        wheels = check_machine(await connection.event(Machine), parcel, wishes)
         plan = await connection.event(Plan)
-        task = check_plan(plan, fitting, parcel, wishes)
+        room = await asyncio.to_thread(room_for, file, wheels)
+        files = check_plan(plan, parcel, room.octets, wishes)
         offset = await asyncio.to_thread(_agreed, file, plan, parcel)
         octets = 0 if plan.at_hand else parcel.size - offset
-        done = Done(parcel.archive.version, plan.current, octets, tuple(each.path for each in task.files))
+        done = Done(parcel.archive.version, plan.current, octets, tuple(each.path for each in files))
         if not dry_run:
-            await _carry_out(connection, file, offset, octets, task, arguments, watcher)
+            await _carry_out(connection, file, offset, octets, files, arguments, watcher)
         return done
 
 
@@ -120,11 +120,11 @@ async def _carry_out(
     file: Path,
     offset: int,
     octets: int,
-    task: Task,
+    files: Sequence[File],
     arguments: Sequence[str],
     watcher: Watcher,
 ) -> None:
-    connection.session.go(offset, task.files, arguments)
+    connection.session.go(offset, files, arguments)
     await connection.send()
     total = offset + octets
     watcher.sent(offset, total)

@@ -25,6 +25,8 @@ from lanpost.store.spool import JournalSpool
 Result = TypeVar("Result")
 
 SPOOL_FOLDER = "spool"  # in `data`; a folder for each worker in it
+# Of a running server, as its status says it; anything else is why it takes no mail though it runs.
+STARTING, READY, STOPPING = "starting", "ready", "stopping"
 WORKER_SOCKETS = "control-*.sock"  # of the further processes
 
 

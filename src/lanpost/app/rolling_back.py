@@ -9,9 +9,9 @@ import os
 import subprocess
 from pathlib import Path
 
-from lanpost.app.install_checks import root_problem, settings_of
+from lanpost.app.install_checks import package_problem, root_problem, settings_of
 from lanpost.app.services import services_of
-from lanpost.app.switching import Say, back_to, prove, switch
+from lanpost.app.switching import Say, back_to, prove, settle, switch
 from lanpost.errors import InstallationError
 from lanpost.store.files import store_error
 from lanpost.store.installation import Installation, only_one
@@ -21,6 +21,8 @@ from lanpost.store.program_build import made_for
 def roll_back(installation: Installation, say: Say, *, start: bool = True) -> list[str]:
     """Go back to `previous`, which then is what was in force. The answer: what is left to do by hand."""
     if installation.is_live and (problem := root_problem()):
+        raise InstallationError(problem)
+    if problem := package_problem(installation):
         raise InstallationError(problem)
     os.umask(0o022)
     try:
@@ -40,30 +42,54 @@ def _roll_back(installation: Installation, say: Say, *, start: bool) -> list[str
         raise InstallationError(f"{now} is the only version here: install another one from its lanpost.pyz")
     settings = settings_of(installation)
     _check_runs(installation.folder(before), before)
+    _check_reads(installation.folder(before), installation.place(str(settings.data)))
     services = services_of(installation)
     installation.set_unproven(None)  # what is in force now is what to come back to, whatever was before it
     switch(installation, services, before, services.roles(), say)
 
     def go_back() -> str | None:
         back_to(installation, services, now)
-        installation.set_previous(before)
         return now
 
     left = []
     if installation.is_live and start:
         left = prove(installation, services, services.roles(), settings, say, go_back)
     else:
-        installation.set_unproven(None)
+        settle(installation)
     return left
+
+
+COMMAND_SECONDS = 60.0  # what a command of the older version may take
+_ASK = """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+try:
+    from lanpost.store.formats import refusal
+except ImportError:  # from before data folders had a format
+    def refusal(data): return ""
+print(refusal(Path(sys.argv[2])), end="")
+"""
+
+
+def _check_reads(folder: Path, data: Path) -> None:
+    """The older version itself is asked whether it takes the data folder as the present one has left it."""
+    done = _run(made_for(folder).path, "-I", "-c", _ASK, str(folder / "lib"), str(data))
+    if why := done.stdout.strip() or done.stderr.strip():
+        raise InstallationError(f"nothing is changed: {why}")
 
 
 def _check_runs(folder: Path, version: str) -> None:
     """The older version was made for a Python that may have gone since."""
-    interpreter = made_for(folder)
-    command = [interpreter.path, "-I", str(folder / "bin/lanpost"), "version"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd="/")
-    except OSError as error:
-        raise InstallationError(f"{version} cannot be started: {interpreter.path}: {error.strerror}") from None
+    done = _run(made_for(folder).path, "-I", str(folder / "bin/lanpost"), "version")
     if done.returncode:
         raise InstallationError(f"{version} does not start here any more: {done.stderr.strip()}")
+
+
+def _run(*command: str) -> subprocess.CompletedProcess[str]:
+    try:
+        return subprocess.run(
+            command, capture_output=True, text=True, timeout=COMMAND_SECONDS, check=False, cwd="/"
+        )
+    except OSError as error:
+        raise InstallationError(f"{command[0]} cannot be started: {error.strerror}") from None

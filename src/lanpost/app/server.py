@@ -39,7 +39,7 @@ from lanpost.app.process_rules import (
     sender_limits,
     share,
 )
-from lanpost.app.queue_access import SPOOL_FOLDER
+from lanpost.app.queue_access import READY, SPOOL_FOLDER, STARTING, STOPPING
 from lanpost.app.queue_runner import QueueRules, QueueRunner
 from lanpost.app.reception import Reception
 from lanpost.app.registration import ACCOUNTS_FILE, RegistrationService, registrar_of, rules_of
@@ -73,6 +73,7 @@ log = structlog.get_logger()
 
 BUSY_TRIES, BUSY_SECONDS = 25, 0.2
 DRAIN_SECONDS = 15.0  # for mails half received when we stop, and then for mails half sent
+NO_ROOM = "no room for mail in the data folder"
 SETTLE_SECONDS = 1.0  # to write down what became of the latter
 # What a running server takes over from a changed file, tables and keys; the rest waits for the next start.
 RELOADED = (
@@ -112,6 +113,7 @@ class Server:
         self._directory: DirectoryFace | None = None
         self._hostname = settings.hostname or socket.gethostname()  # never the "fully qualified" one: that asks DNS
         self._started = time.monotonic()
+        self._state = STARTING
         self._stop = asyncio.Event()
         self._listeners: Sequence[Listener] = ()
         self._metrics = Metrics()
@@ -150,8 +152,11 @@ class Server:
                     self._succession.keep()
                     log.info("ready", version=__version__, **self._addresses())
                     readiness.notify("READY=1", f"STATUS=taking mail, {self._count} processes")
+                self._state = READY
                 ready()
                 await self._stop.wait()
+                self._state = STOPPING
+                self._succession.end()
                 if not self._worker:
                     readiness.notify("STOPPING=1", "STATUS=finishing what is half received and half sent")
                 log.info("stopping", clients=sum(listener.count for listener in self._listeners), **self._label())
@@ -332,7 +337,7 @@ class Server:
                 self._certificates,
                 metrics=self._metrics,
                 sockets=sockets.of("http", 0),
-                unwell=lambda: "" if self._spool.room() else "no room for mail in the data folder",
+                unwell=lambda: "" if self._spool.room() else NO_ROOM,
             )
             await self._registration.start()
             stack.push_async_callback(self._registration.stop, DRAIN_SECONDS)
@@ -416,6 +421,7 @@ class Server:
         """What `lanpost status` shows: of all workers together."""
         return {
             "version": __version__,
+            "state": self._state if self._state != READY or self._spool.room() else NO_ROOM,
             "uptime_seconds": round(time.monotonic() - self._started),
             "listeners": self._addresses(),
             **{name: self._in_all(name) for name in self._figures()},

@@ -21,8 +21,9 @@ from lanpost.store.files import replace_file, sync_folder
 from lanpost.store.installation import Installation, point
 
 PROGRAM = "/opt/lanpost/current/bin/lanpost"  # what services start
-RESTART_SECONDS = 150.0  # systemd's own bound for stopping and for starting is below this
+RESTART_SECONDS = 400.0  # systemd's own bound for stopping and for starting is below this
 LOG_LINES = 10  # of a service that does not come up
+_NOT_NOW = "policy-rc.d returned 101"  # deb-systemd-invoke, where nothing shall be started
 _UNITS = "/etc/systemd/system"
 _WANTED = f"{_UNITS}/multi-user.target.wants"
 _SCRIPTS = "/etc/init.d"
@@ -37,6 +38,9 @@ class Services(Protocol):
 
     def roles(self) -> list[Role]:
         """Those that have a service here."""
+
+    def start_command(self, role: Role) -> str:
+        """What a person types to start it."""
 
     def put(self, roles: Sequence[Role], version: Path) -> None:
         """Write the services of these roles as a version has them, to be started when the machine starts."""
@@ -81,12 +85,16 @@ class Systemd:
     """Units in /etc/systemd/system."""
 
     name = "systemd"
+    _invoke = "systemctl"  # what starts and stops
 
     def __init__(self, installation: Installation) -> None:
         self._installation = installation
 
     def roles(self) -> list[Role]:
         return [role for role in Role if self._unit(role).exists()]
+
+    def start_command(self, role: Role) -> str:
+        return f"systemctl start {script_name(role)}"
 
     def put(self, roles: Sequence[Role], version: Path) -> None:
         self._unit(Role.SERVE).parent.mkdir(parents=True, exist_ok=True)
@@ -104,11 +112,13 @@ class Systemd:
     def restart(self, role: Role) -> None:
         name = unit_name(role)
         _run("systemctl", "reset-failed", name)  # else a unit that failed too often is not even tried
-        done = _run("systemctl", "restart", name)
-        if done.returncode == 0 and _run("systemctl", "is-active", "--quiet", name).returncode == 0:
+        done = _run(self._invoke, "restart", name)
+        if done.returncode == 0 and (self.is_active(role) or _NOT_NOW in done.stderr):
             return
-        log = _run("journalctl", "--unit", name, "--lines", str(LOG_LINES), "--output", "cat", "--no-pager").stdout
-        raise ServiceFailed(f"{name} does not come up", log.strip())
+        raise ServiceFailed(f"{name} does not come up", self._last_words(name))
+
+    def is_active(self, role: Role) -> bool:
+        return _run("systemctl", "is-active", "--quiet", unit_name(role)).returncode == 0
 
     def remove(self, roles: Sequence[Role]) -> None:
         for role in roles:
@@ -120,6 +130,16 @@ class Systemd:
             self._systemctl("daemon-reload")
             _run("systemctl", "reset-failed", *map(unit_name, roles))
 
+    def _last_words(self, name: str) -> str:
+        """Of this start alone, if it has said anything; else what systemd says of it."""
+        start = _run("systemctl", "show", "--property", "InvocationID", "--value", name).stdout.strip()
+        of_start = [f"_SYSTEMD_INVOCATION_ID={start}"] if start else []
+        for whose in (of_start, ["--unit", name]):
+            shown = _run("journalctl", *whose, "--lines", str(LOG_LINES), "--output", "cat", "--no-pager")
+            if whose and not shown.returncode and shown.stdout.strip():
+                return shown.stdout.strip()
+        return ""
+
     def _unit(self, role: Role) -> Path:
         return self._installation.place(_UNITS) / unit_name(role)
 
@@ -127,6 +147,25 @@ class Systemd:
         done = _run("systemctl", *words)
         if done.returncode:
             raise InstallationError(f"systemctl {' '.join(words)}: {_words(done)}")
+
+
+class PackagedUnits(Systemd):
+    """The Debian package's units: dpkg puts them where they are, the administrator enables what is wanted."""
+
+    _invoke = "deb-systemd-invoke"  # asks policy-rc.d first
+
+    def roles(self) -> list[Role]:
+        """Those that are enabled, or run all the same."""
+        return [role for role in Role if self._is_enabled(role) or self.is_active(role)]
+
+    def put(self, roles: Sequence[Role], version: Path) -> None:
+        pass
+
+    def remove(self, roles: Sequence[Role]) -> None:
+        pass
+
+    def _is_enabled(self, role: Role) -> bool:
+        return _run("systemctl", "is-enabled", unit_name(role)).stdout.startswith("enabled")
 
 
 class InitScripts:
@@ -140,6 +179,9 @@ class InitScripts:
 
     def roles(self) -> list[Role]:
         return [role for role in Role if self._script(role).exists()]
+
+    def start_command(self, role: Role) -> str:
+        return f"/etc/init.d/{self._script(role).name} start"
 
     def put(self, roles: Sequence[Role], version: Path) -> None:
         for role in roles:
@@ -182,6 +224,9 @@ class NoServices:
 
     def roles(self) -> list[Role]:
         return []
+
+    def start_command(self, role: Role) -> str:
+        return f"{PROGRAM} {role}"
 
     def put(self, roles: Sequence[Role], version: Path) -> None:
         pass

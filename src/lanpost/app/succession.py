@@ -49,7 +49,10 @@ class Succession:
             notify("FDSTORE=1", f"FDNAME={name}", descriptor=sock.fileno())
 
     def end(self) -> None:
-        """Close them, unless this process goes on with them."""
+        """Close ours, unless this process goes on with them: who comes now is refused, if nobody else keeps them.
+
+        Idempotent.
+        """
         if not self.starts_again:
             self.sockets.close()
 

@@ -23,17 +23,15 @@ def switch(
     roles: Sequence[Role],
     say: Say,
 ) -> None:
-    """Put a version that lies in its folder in force. Nothing is started; whatever runs, runs on.
+    """Put a version that lies in its folder in force, on trial. Nothing is started; whatever runs, runs on.
 
-    What was in force becomes `previous`, and is what `prove` goes back to.
+    `prove` or `settle` has to follow. Broken off before that, a repeat still knows what was in force before.
     """
     before = installation.current()
     say(f"services of {version} for {services.name}" if roles else f"no services: {services.name} starts any here")
     services.put(roles, installation.folder(version))
-    if before is not None and before != version:
-        if installation.unproven() is None:
-            installation.set_unproven(before)
-        installation.set_previous(before)
+    if before is not None and before != version and installation.unproven() is None:
+        installation.set_unproven(before)
     say(f"{version} in force")
     installation.set_current(version)
 
@@ -56,7 +54,7 @@ def prove(
         if role is Role.AGENT and not knows_server(settings):
             left.append(
                 "this terminal is not enrolled: run `lanpost terminal add ADDRESS` at the server, paste the line "
-                "that it prints here behind `sudo -u lanpost`, then start the service"
+                f"that it prints here as root, then `{services.start_command(role)}`"
             )
             continue
         say(f"{role}: started, waiting until it is ready")
@@ -64,8 +62,17 @@ def prove(
             services.restart(role)
         except ServiceFailed as failed:
             raise _gone_back(services, roles, settings, say, go_back, failed) from None
-    installation.set_unproven(None)
+    settle(installation)
     return left
+
+
+def settle(installation: Installation) -> None:
+    """What is in force stays; what was in force before is `previous`."""
+    before = installation.unproven()
+    if before is not None and before != installation.current():
+        installation.set_previous(before)
+    installation.set_unproven(None)
+    installation.clean()
 
 
 def knows_server(settings: Settings) -> bool:
@@ -81,6 +88,7 @@ def back_to(installation: Installation, services: Services, version: str) -> Non
     services.put(services.roles(), installation.folder(version))
     installation.set_current(version)
     installation.set_unproven(None)
+    installation.clean()
 
 
 def _gone_back(

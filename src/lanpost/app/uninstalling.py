@@ -8,7 +8,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 
-from lanpost.app.install_checks import root_problem
+from lanpost.app.install_checks import package_problem, root_problem
 from lanpost.app.service_user import HOME, USER, remove_user
 from lanpost.app.services import services_of
 from lanpost.app.surroundings import unlink_all
@@ -22,6 +22,8 @@ from lanpost.store.installation import Installation, only_one
 def uninstall(installation: Installation, roles: Sequence[Role], say: Say, *, purge: bool = False) -> None:
     """Take away the services of `roles`; with the last of them, or where none is named, the program too."""
     if installation.is_live and (problem := root_problem()):
+        raise InstallationError(problem)
+    if problem := package_problem(installation):
         raise InstallationError(problem)
     services = services_of(installation)
     there = services.roles()

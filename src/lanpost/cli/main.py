@@ -18,6 +18,7 @@ COMMANDS = {
     "chart": Place("lanpost.cli.chart:chart", "The chart: which mail address is at which endpoint."),
     "check": Place("lanpost.cli.check:check", "Read the configuration and say what is wrong with it."),
     "completion": Place("lanpost.cli.completion:completion", "Print the completion script for a shell."),
+    "debian": Place("lanpost.cli.debian:debian", "Called by the Debian package."),
     "dhcp-hook": Place("lanpost.cli.dhcp_hook:dhcp_hook", "At a DHCP server: tell the mail server of leases."),
     "directory": Place("lanpost.cli.directory:directory", "Run registrar and chart alone, asked over LDAP."),
     "demo": Place("lanpost.cli.demo:demo", "Show the main job on this machine."),

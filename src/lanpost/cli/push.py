@@ -84,14 +84,15 @@ def push(hosts: tuple[str, ...], jobs: int, dry_run: bool, as_json: bool, **opti
         )
     parcel = open_parcel(file)
     way = _way(options, may_ask=len(hosts) == 1 and sys.stdin.isatty())
+    roles = tuple(map(Role, options["roles"]))
     configuration = _configuration(options["configuration"])
     arguments = _arguments(options)
     results = {host: _Result(host) for host in hosts}
 
     async def run() -> None:
-        wishes = Wishes(options["root"], configuration)
+        wishes = Wishes(roles, options["root"], configuration)
         if options["directory"]:
-            wishes = await _with_chart(options, way)
+            wishes = await _with_chart(roles, options, way)
         progress = Progress(hosts, sys.stderr)
         turns = asyncio.Semaphore(jobs)
 
@@ -162,7 +163,7 @@ def _arguments(options: dict[str, Any]) -> list[str]:
     return [*words, *(["--root", options["root"]] if options["root"] else [])]
 
 
-async def _with_chart(options: dict[str, Any], way: Way) -> Wishes:
+async def _with_chart(roles: tuple[Role, ...], options: dict[str, Any], way: Way) -> Wishes:
     host = options["directory"]
     try:
         offer = await ask_for_chart(host, way)
@@ -173,7 +174,7 @@ async def _with_chart(options: dict[str, Any], way: Way) -> Wishes:
             f"the directory {host} answers only those who log in (ldap.anonymous): write a configuration with "
             "chart.bind_dn and chart.password_file, and send it with --config"
         )
-    return Wishes(options["root"], offer=offer)
+    return Wishes(roles, options["root"], offer=offer)
 
 
 def _told(done: Done, parcel: Parcel, roles: Sequence[str], *, dry_run: bool) -> str:

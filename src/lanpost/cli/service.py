@@ -21,10 +21,12 @@ def service(action: str, role: str) -> None:
     """
     one = PlainService(Role(role))
     try:
-        if action in ("stop", "restart", "force-reload"):
-            one.stop()
-        if action in ("start", "restart", "force-reload"):
+        if action == "start":
             one.start()
+        elif action == "stop":
+            one.stop()
+        elif action in ("restart", "force-reload"):
+            one.restart()
     except ServiceFailed as error:
         raise InstallationError(f"{error}; its last words:\n{error.log}") from None
     except OSError as error:

@@ -76,6 +76,7 @@ class Archive:
     pythons: tuple[tuple[int, int], ...]
     architectures: tuple[str, ...]
     wheels: tuple[Wheel, ...]
+    store_format: int = 0  # of data folders (store/formats.py); 0: from before that was told
 
     def wheels_for(self, machine: Machine) -> tuple[Wheel, ...]:
         """One wheel of each library with native code, the one built for the newest Python that fits."""
@@ -114,6 +115,7 @@ def read_manifest(data: bytes) -> Archive:
             tuple(
                 read_wheel(_text(each["file"]), _text(each["sha256"]), each["size"]) for each in fields["wheels"]
             ),
+            _number(fields.get("store_format", 0)),
         )
     except InvalidArchive:
         raise
@@ -134,7 +136,11 @@ def _check_format(made: Any) -> None:
 
 
 def write_manifest(
-    version: str, pythons: Sequence[tuple[int, int]], architectures: Sequence[str], wheels: Sequence[Wheel]
+    version: str,
+    pythons: Sequence[tuple[int, int]],
+    architectures: Sequence[str],
+    wheels: Sequence[Wheel],
+    store_format: int = 0,
 ) -> bytes:
     """What `read_manifest` reads."""
     listed = [{"file": wheel.file, "sha256": wheel.sha256, "size": wheel.size} for wheel in wheels]
@@ -143,6 +149,7 @@ def write_manifest(
         "version": version,
         "pythons": [_dotted(python) for python in pythons],
         "architectures": list(architectures),
+        "store_format": store_format,
         "wheels": listed,
     }
     return json.dumps(fields, indent=1).encode() + b"\n"
@@ -174,6 +181,12 @@ def _python(text: Any) -> tuple[int, int]:
 def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{value!r} is no text")
+    return value
+
+
+def _number(value: Any) -> int:
+    if not isinstance(value, int):
+        raise TypeError(f"{value!r} is no number")
     return value
 
 

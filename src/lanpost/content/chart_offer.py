@@ -66,7 +66,8 @@ def read_offer(text: str) -> ChartOffer:
     """What `to_json` told."""
     try:
         said = json.loads(text)
-        places = tuple(_place(*each) for each in said["places"])
+        first, *others = (_place(*each) for each in said["places"])
+        places = (first, *others)
         return ChartOffer(
             _text(said["domain"]), _text(said["base"]), places, _text(said["ca"]), said["open"] is True
         )

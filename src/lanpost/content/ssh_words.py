@@ -64,13 +64,14 @@ _SAYINGS: tuple[tuple[str, str], ...] = (
         "ssh does not take an option: {errors}",
     ),
     (
-        r"([Ss]udo): .*(?:not found|No such file)|(sudo): ?(?:command )?not found|Unknown command:? '?(sudo)",
+        r"sudo: (?:command )?not found|sudo: Command not found|sudo: No such file|Unknown command:? '?sudo",
         "there is no sudo: log in as root (--user root)",
     ),
     (
         r"sudo: .*(?:password is required|terminal is required)",
         "sudo wants a password there: say --ask-sudo, or log in as root (--user root)",
     ),
+    (r"incorrect password attempt|Sorry, try again", "sudo does not take that password"),
     (
         r"not in the sudoers file|may not run sudo|is not allowed to (?:execute|run)",
         ("whoever logs in there may not become root by sudo: log in as somebody who may, or as root (--user root)"),

@@ -28,7 +28,8 @@ async def load_library() -> Any:
         return await asyncio.to_thread(importlib.import_module, "zeroconf.asyncio")
     except ImportError:
         raise DiscoveryUnavailable(
-            "DNS-SD needs the library zeroconf, which is not installed here: pip install 'lanpost[discovery]'"
+            "DNS-SD needs the library zeroconf, which is not here: install lanpost (`sudo ./lanpost.pyz install`), "
+            "or where it was installed by pip: pip install 'lanpost[discovery]'"
         ) from None
 
 

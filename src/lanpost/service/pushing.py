@@ -9,30 +9,28 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from lanpost.content.archive import Archive
+from lanpost.content.archive import Archive, Wheel
 from lanpost.content.archive import Machine as Fitting
 from lanpost.content.chart_offer import AUTHORITY, CONFIGURATION, ChartOffer
 from lanpost.errors import InvalidArchive, PushFailed
+from lanpost.model.role import Role
 from lanpost.wire.push import File, Machine, Plan, Request
-
-# Of a wheel's octets: what it takes when it is unpacked, about.
-UNPACKED = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Parcel:
-    """What is pushed. `unpacked`: octets of our own code and the pure libraries, byte code included."""
+    """What is pushed: a file."""
 
     archive: Archive
     sha256: str
-    size: int
-    unpacked: int
+    size: int  # octets
 
 
 @dataclass(frozen=True, slots=True)
 class Wishes:
     """What the machines get besides. `configuration`: the text of one; `offer`: the chart that it asks."""
 
+    roles: tuple[Role, ...] = ()  # none: what they have already
     root: str = ""  # another root folder there than /
     configuration: str | None = None
     offer: ChartOffer | None = None
@@ -45,22 +43,14 @@ class Wishes:
         return () if self.configuration is None else (CONFIGURATION,)
 
 
-@dataclass(frozen=True, slots=True)
-class Task:
-    """What is to be done at one machine. `room`: octets that it takes there."""
-
-    files: tuple[File, ...]
-    room: int
-
-
 def request_for(parcel: Parcel, wishes: Wishes) -> Request:
     """What the first stage is to look for."""
     places = wishes.offer.places if wishes.offer else ()
     return Request(parcel.sha256, parcel.size, parcel.archive.version, wishes.root, places, wishes.paths)
 
 
-def check_machine(machine: Machine, parcel: Parcel, wishes: Wishes) -> Fitting:
-    """Whether the file is for such a machine, and we are somebody there who may install it."""
+def check_machine(machine: Machine, parcel: Parcel, wishes: Wishes) -> tuple[Wheel, ...]:
+    """Whether the file is for such a machine, and we are somebody there who may install it; what it takes of it."""
     python = machine.python
     if tuple(python[:2]) < min(parcel.archive.pythons):
         oldest = ".".join(map(str, min(parcel.archive.pythons)))
@@ -72,35 +62,33 @@ def check_machine(machine: Machine, parcel: Parcel, wishes: Wishes) -> Fitting:
         raise PushFailed(f"its system is {machine.system}, and lanpost.pyz is for Linux")
     architecture = machine.machine if machine.bits == 64 else f"{machine.machine} with {machine.bits} bits"
     fitting = Fitting((python[0], python[1]), architecture, _glibc(machine.libc))
+    wheels: tuple[Wheel, ...] = ()
     try:
-        parcel.archive.wheels_for(fitting)
+        wheels = parcel.archive.wheels_for(fitting)
     except InvalidArchive as error:
-        raise PushFailed(str(error)) from None
+        if set(wishes.roles) != {Role.AGENT} or fitting.python not in parcel.archive.pythons:  # an agent needs none
+            raise PushFailed(str(error)) from None
     if machine.uid != 0 and not wishes.root:
         raise PushFailed(
             f"we log in there as user {machine.uid}, and only root may install: log in as root (--user root), or "
             "say --sudo"
         )
-    return fitting
+    return wheels
 
 
-def check_plan(plan: Plan, fitting: Fitting, parcel: Parcel, wishes: Wishes) -> Task:
-    """Whether it can be done there, and what it is."""
-    room = _room(plan, fitting, parcel)
-    if plan.free < room:
-        raise PushFailed(
-            f"its disk is too full: about {room / 1e6:.0f} MB are needed at {plan.place} and "
-            f"{plan.free / 1e6:.0f} MB are free; remove something there, or mount a larger disk at /opt"
-        )
-    return Task(_files(plan, wishes), room)
+def check_plan(plan: Plan, parcel: Parcel, room: int, wishes: Wishes) -> tuple[File, ...]:
+    """Whether it can be done there; the files of the configuration that are to be written.
 
-
-def _room(plan: Plan, fitting: Fitting, parcel: Parcel) -> int:
-    to_come = 0 if plan.at_hand else parcel.size - plan.offset
-    if plan.current == parcel.archive.version and plan.at_hand:
-        return to_come  # it is installed already
-    wheels = sum(UNPACKED * wheel.size for wheel in parcel.archive.wheels_for(fitting))
-    return to_come + parcel.size + parcel.unpacked + wheels
+    `room`: octets that the installed version takes.
+    """
+    if not (plan.at_hand and plan.current == parcel.archive.version):  # then it is installed already
+        room += 0 if plan.at_hand else parcel.size - plan.offset
+        if plan.free < room:
+            raise PushFailed(
+                f"its disk is too full: about {room / 1e6:.0f} MB are needed at {plan.place} and "
+                f"{plan.free / 1e6:.0f} MB are free; remove something there, or mount a larger disk at /opt"
+            )
+    return _files(plan, wishes)
 
 
 def _files(plan: Plan, wishes: Wishes) -> tuple[File, ...]:

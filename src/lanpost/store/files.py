@@ -91,4 +91,4 @@ def give_to_folders_owner(path: Path) -> None:
     """What root made in a service's folder belongs to that service: it must be able to use it."""
     if os.geteuid() == 0:
         folder = path.parent.stat()
-        os.chown(path, folder.st_uid, folder.st_gid)
+        os.chown(path, folder.st_uid, folder.st_gid, follow_symlinks=False)  # that user may have put a link there

@@ -100,6 +100,10 @@ def _read(data: Path) -> Written | None:
         return Written(number, str(document.get("program", "")))
     except (FileNotFoundError, NotADirectoryError):
         return Written(ORIGINAL) if any((data / name).exists() for name in _SIGNS) else None
+    except PermissionError:
+        raise StoreError(
+            f"{data}: permission denied; do it as the user that the server runs as, or as root"
+        ) from None
     except OSError as error:
         raise store_error(error, str(path)) from None
     except (ValueError, LookupError, TypeError, AttributeError):

@@ -5,6 +5,8 @@
     /opt/lanpost/previous      -> what was in force before, for `lanpost rollback`
     /opt/lanpost/.unproven     -> what to go back to if the one in force does not come up; gone once it has
 
+The Debian package has the same in /usr/lib/lanpost, beside the lanpost.pyz that dpkg looks after; no `previous`.
+
 Raises OSError as the system gave it, StoreBusy from `only_one`.
 """
 
@@ -27,11 +29,15 @@ from lanpost.store.files import sync_folder
 _NEW, _OLD, _LINK = ".new-", ".old-", ".link-"
 
 
+BY_HAND, PACKAGED = "/opt/lanpost", "/usr/lib/lanpost"  # `lanpost install`, the Debian package
+
+
 @dataclass(frozen=True, slots=True)
 class Installation:
     """The places on one machine, or below `root` in the image of one."""
 
     root: Path = Path("/")
+    home: str = BY_HAND  # the folder of programs as the installed system calls it
 
     def place(self, path: str) -> Path:
         """Where an absolute path of the installed system is seen from here."""
@@ -39,7 +45,7 @@ class Installation:
 
     @property
     def programs(self) -> Path:
-        return self.place("/opt/lanpost")
+        return self.place(self.home)
 
     @property
     def command(self) -> Path:

@@ -16,16 +16,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from lanpost.content.archive import MANIFEST, WHEELS, Wheel
+from lanpost.content.archive import BUNDLE, MANIFEST, WHEELS, Wheel
 from lanpost.content.launcher import launcher
 from lanpost.errors import StoreError
+from lanpost.store.archive_file import publisher_signature, publisher_signature_of
 from lanpost.store.files import store_error
 from lanpost.store.program_file import FILE_NAME
 
 RECORD = "installation.json"
 COMPILED = 2.2  # how many times its own size a module takes, compiled form included
 BLOCK = 4096  # octets; the least that a file takes
-_NOT_FOR_LIB = (WHEELS, "__main__.py", MANIFEST)
+_NOT_FOR_LIB = (WHEELS, BUNDLE, "__main__.py", MANIFEST)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,14 +61,29 @@ def room_for(archive: Path, wheels: Sequence[Wheel]) -> Room:
 
 
 def build(
-    archive: Path, wheels: Sequence[Wheel], version: str, folder: Path, interpreter: Interpreter, home: str
+    archive: Path,
+    wheels: Sequence[Wheel],
+    version: str,
+    folder: Path,
+    interpreter: Interpreter,
+    home: str,
+    *,
+    again: str = "",
+    linked: bool = False,
 ) -> None:
     """Fill an empty folder: lanpost.pyz, lib/, bin/lanpost, and a record of what it was made for.
 
-    `home`: the path that the folder will have once it is in place.
+    `home`: the path that the folder will have once it is in place. `again`: see `launcher`. `linked`: the archive
+    is on the same file system and never written to, only replaced, so that a further name does for a copy.
     """
     with _reading(archive):
-        _copy(archive, folder / FILE_NAME)
+        if linked:
+            (folder / FILE_NAME).hardlink_to(archive)
+        else:
+            _copy(archive, folder / FILE_NAME)
+            (folder / FILE_NAME).chmod(0o755)  # it can be started from there, too
+        if publisher_signature(archive):
+            _copy(publisher_signature_of(archive), publisher_signature_of(folder / FILE_NAME))
         library = folder / "lib"
         library.mkdir()
         with zipfile.ZipFile(folder / FILE_NAME) as content:
@@ -80,7 +96,7 @@ def build(
                         _unpack(inner, member, library)
         _compile(library, home)
         (folder / "bin").mkdir()
-        _write(folder / "bin" / "lanpost", launcher(version, interpreter.path, interpreter.minor), 0o755)
+        _write(folder / "bin" / "lanpost", launcher(version, interpreter.path, interpreter.minor, again), 0o755)
         record = {"version": version, "python": interpreter.path, "minor": list(interpreter.minor)}
         _write(folder / RECORD, json.dumps(record) + "\n", 0o644)
         folder.chmod(0o755)
@@ -140,7 +156,6 @@ def _place(name: str) -> PurePosixPath | None:
 def _copy(source: Path, target: Path) -> None:
     with source.open("rb") as content, target.open("wb") as copy:
         shutil.copyfileobj(content, copy, 2**20)
-    target.chmod(0o755)  # it can be started from there, too
 
 
 def _compile(library: Path, home: str) -> None:

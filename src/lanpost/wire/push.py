@@ -8,6 +8,7 @@ Nothing that the other side sends raises: what is out of order becomes `Failed`,
 from __future__ import annotations
 
 import json
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import Enum, auto
@@ -157,32 +158,30 @@ class PushSession:
     def __init__(self) -> None:
         self.state = State.STARTING
         self._noise = ""
-        self._received = b""
+        self._lines: deque[bytes] = deque()
+        self._begun = b""  # of a line whose end is still to come
         self._noise_octets = 0
         self._to_send: list[bytes] = []
         self._is_ready = False
 
     def receive_data(self, data: bytes) -> None:
         """What the other side wrote."""
-        self._received += data
+        *lines, self._begun = (self._begun + data).split(b"\n")
+        self._lines.extend(lines)
 
     @property
     def noise(self) -> str:
         """The end of what was said that was not for us, before or instead of the first stage."""
-        begun = "" if self._is_ready else self._received.decode("utf-8", "replace")
+        begun = "" if self._is_ready else self._begun.decode("utf-8", "replace")
         return (self._noise + begun)[-KEPT_NOISE:].strip()
 
     def next_event(self) -> Event | None:
         """The next word of the other side; None when more data is needed or the session is over."""
-        while self.state is not State.CLOSED:
-            at = self._received.find(b"\n")
-            if at < 0:
-                if len(self._received) > MAX_LINE:
-                    return self._fail("it sends a line without end")
-                return None
-            line, self._received = self._received[:at], self._received[at + 1 :]
-            if (event := self._read(line)) is not None:
+        while self._lines and self.state is not State.CLOSED:
+            if (event := self._read(self._lines.popleft())) is not None:
                 return event
+        if len(self._begun) > MAX_LINE and self.state is not State.CLOSED:
+            return self._fail("it sends a line without end")
         return None
 
     def request(self, source: str, request: Request) -> None:
@@ -233,7 +232,7 @@ class PushSession:
 
     def _hear_noise(self, line: bytes) -> Failed | None:
         self._noise = (self._noise + line.decode("utf-8", "replace") + "\n")[-KEPT_NOISE:]
-        self._noise_octets += len(line)
+        self._noise_octets += len(line) + 1
         return self._fail("it says much, but nothing of lanpost's") if self._noise_octets > MAX_NOISE else None
 
     def _fail(self, text: str) -> Failed:

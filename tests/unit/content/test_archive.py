@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from lanpost.content.archive import Machine, Wheel, read_manifest, read_wheel, write_manifest
+from lanpost.content.archive import Archive, Machine, read_manifest, read_wheel, write_manifest
 from lanpost.errors import InvalidArchive
 
 SHA256 = "0" * 64
@@ -18,15 +18,14 @@ FILES = (
     "cryptography-50.0.2-cp312-abi3-manylinux_2_34_x86_64.whl",
     "cryptography-50.0.2-cp39-abi3-manylinux_2_28_aarch64.whl",
 )
+WHEELS = tuple(read_wheel(file, SHA256, 1000) for file in FILES)
+ARCHIVE = Archive("0.1.0", ((3, 11), (3, 12)), ("x86_64", "aarch64"), WHEELS, 3)
+WRITTEN = write_manifest(ARCHIVE.version, ARCHIVE.pythons, ARCHIVE.architectures, WHEELS, ARCHIVE.store_format)
 DEBIAN_12 = Machine((3, 11), "x86_64", (2, 36))
 
 
-def wheels() -> list[Wheel]:
-    return [read_wheel(file, SHA256, 1000) for file in FILES]
-
-
 def manifest(**changes: object) -> bytes:
-    fields = json.loads(write_manifest("0.1.0", [(3, 11), (3, 12)], ["x86_64", "aarch64"], wheels()))
+    fields = json.loads(WRITTEN)
     return json.dumps(fields | changes).encode()
 
 
@@ -58,8 +57,12 @@ def test_a_machine_that_nothing_fits_is_told_so(machine: Machine, said: str) -> 
         read_manifest(manifest()).wheels_for(machine)
 
 
+def test_what_is_written_is_read() -> None:
+    assert read_manifest(WRITTEN) == ARCHIVE
+
+
 def test_what_a_later_version_adds_is_passed_over() -> None:
-    assert read_manifest(manifest(later={"a": 1})).version == "0.1.0"
+    assert read_manifest(manifest(later={"a": 1})) == ARCHIVE
 
 
 @pytest.mark.parametrize(
@@ -70,6 +73,7 @@ def test_what_a_later_version_adds_is_passed_over() -> None:
         (b"{}", "cannot be read .*format"),
         (manifest(format=2), "format 2, and 1 is known here"),
         (manifest(pythons=["3"]), "cannot be read"),
+        (manifest(store_format="1"), "cannot be read"),
         (manifest(version=1), "cannot be read .*1 is no text"),
         (manifest(wheels=[{"file": "../x.whl", "sha256": SHA256, "size": 1}]), "a wheel that is none: '../x.whl'"),
         (manifest(wheels=[{"file": FILES[0], "sha256": "x", "size": 1}]), "a wheel that is none"),

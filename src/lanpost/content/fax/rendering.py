@@ -17,16 +17,12 @@ from PIL import Image, ImageOps
 from pypdfium2 import raw as pdfium
 
 from lanpost.content.fax.ahead import ahead
-from lanpost.content.fax.arrays import Octets, np
 from lanpost.content.fax.page import FINE, WIDTH, X_DPI, FaxPage
 from lanpost.content.fax.reach import A4, AS_PROFILE_S, Drawing, Paper
-from lanpost.content.fax.tones import black_and_white
 from lanpost.errors import InvalidFax
 
 MAX_PAGES = 2000
-TOGETHER = (
-    25  # pages drawn before the PDF is opened anew: pdfium keeps what it has read, a whole scan for each page
-)
+TOGETHER = 25  # pages drawn before the PDF is opened anew: pdfium keeps what it has read, each page's scan too
 MAX_PIXELS = 120_000_000  # of one picture
 MARGIN = 80  # dots around a picture that is no page itself; 10 mm
 POINTS = 72  # an inch
@@ -43,7 +39,7 @@ def pages_of_pdf(source: Source, fine: bool, drawing: Drawing = AS_PROFILE_S) ->
     return ahead(partial(_fax_page, y_dpi=y_dpi), _drawn(source, drawing.papers, y_dpi))
 
 
-def _drawn(source: Source, papers: Sequence[Paper], y_dpi: int) -> Iterator[Octets]:
+def _drawn(source: Source, papers: Sequence[Paper], y_dpi: int) -> Iterator[pypdfium2.PdfBitmap]:
     """The greys of each page; they are gone when the one after the next is asked for."""
     bitmaps: dict[tuple[int, Paper], pypdfium2.PdfBitmap] = {}
     begin, total = 0, 1
@@ -62,13 +58,15 @@ def _drawn(source: Source, papers: Sequence[Paper], y_dpi: int) -> Iterator[Octe
                         _draw(page, bitmap, paper, y_dpi)
                 except pypdfium2.PdfiumError as error:
                     raise InvalidFax(f"page {number + 1} of the PDF cannot be drawn: {error}") from None
-                yield np.frombuffer(bitmap.buffer, np.uint8).reshape(bitmap.height, bitmap.stride)[:, : paper.width]
+                yield bitmap
         begin += TOGETHER
 
 
-def _fax_page(greys: Octets, y_dpi: int) -> FaxPage:
-    height, width = greys.shape
-    return FaxPage(width, height, X_DPI, y_dpi, black_and_white(greys).tobytes())
+def _fax_page(greys: pypdfium2.PdfBitmap | Image.Image, y_dpi: int) -> FaxPage:
+    from lanpost.content.fax import tones  # loads numpy, while pdfium draws the second page
+
+    octets = greys.tobytes() if isinstance(greys, Image.Image) else memoryview(greys.buffer)
+    return FaxPage(greys.width, greys.height, X_DPI, y_dpi, tones.black_and_white(octets, greys.width))
 
 
 def _paper_for(papers: Sequence[Paper], width: float, height: float) -> Paper:
@@ -142,7 +140,7 @@ def pages_of_image(source: Source, fine: bool, drawing: Drawing = AS_PROFILE_S) 
                 page = _sheet(turned, picture.info.get("dpi"), drawing.papers, y_dpi)
             except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
                 raise InvalidFax(f"picture {number + 1} cannot be read: {error}") from None
-            yield _fax_page(np.asarray(page), y_dpi)
+            yield _fax_page(page, y_dpi)
 
 
 def image_count(source: Source) -> int:

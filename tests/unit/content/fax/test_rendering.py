@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from io import BytesIO
 from pathlib import Path
 
 import pikepdf
 import pytest
-from PIL import Image
-from tests.fax_documents import A4, LETTER, PHOTO_PAGE, lines_of_text, pdf, photograph
+from PIL import Image, ImageFilter
+from tests.fax_documents import A4, LETTER, PHOTO_PAGE, lines_of_text, pdf, photograph, scans
 
-from lanpost.content.fax import rendering
+from lanpost.content.fax import tones
 from lanpost.content.fax.arrays import np
 from lanpost.content.fax.page import FaxPage
 from lanpost.content.fax.picture import image_of
@@ -80,12 +82,68 @@ def test_print_stays_crisp_and_a_photograph_beside_it_keeps_its_tones() -> None:
     assert len(set(photo.tobytes())) > 20
 
 
+def crisp(greys: bytes | memoryview, width: int) -> bytes:
+    """By the threshold alone."""
+    return np.packbits(np.frombuffer(greys, np.uint8).reshape(-1, width) < THRESHOLD, axis=1).tobytes()
+
+
 @pytest.mark.parametrize("points", [5, 6, 8, 11])
 def test_print_however_small_is_no_photograph(points: int, monkeypatch: pytest.MonkeyPatch) -> None:
     document = pdf(lines_of_text(points=points))
     pages = [*pages_of_pdf(document, False), *pages_of_pdf(document, True)]
-    monkeypatch.setattr(rendering, "black_and_white", lambda greys: np.packbits(greys < THRESHOLD, axis=1))
+    monkeypatch.setattr(tones, "black_and_white", crisp)
     assert pages == [*pages_of_pdf(document, False), *pages_of_pdf(document, True)]
+
+
+def test_photographs_are_where_pillow_s_filters_find_them() -> None:
+    """Held against the same rules in another's words, on pages of rectangles, specks and a noisy edge."""
+    chance = np.random.default_rng(7)
+    found = 0
+    for height in (40, 300, 1146):
+        for _ in range(8):
+            greys = np.full((height, 1728), 255, np.uint8)
+            for _ in range(12):
+                top, left = chance.integers(height), chance.integers(1728)
+                down, right = chance.integers(1, 250, 2)
+                greys[top : top + down, left : left + right] = chance.choice([0, 20, 128, 230])
+            greys[chance.random(greys.shape) < 0.1] = 255
+            expected = _by_pillow(Image.fromarray(greys))
+            found += expected != crisp(greys.tobytes(), 1728)
+            assert tones.black_and_white(greys.tobytes(), 1728) == expected
+    assert found > 10
+
+
+def _by_pillow(image: Image.Image) -> bytes:
+    share = image.point([255 if 16 <= grey <= 244 else 0 for grey in range(256)]).reduce(16)
+    blocks = share.point([255 if each >= 170 else 0 for each in range(256)])
+    region = Image.new("L", blocks.size)
+    if blocks.histogram()[255] >= 6:
+        region = blocks.filter(ImageFilter.MedianFilter(3)).filter(ImageFilter.MaxFilter(5))
+        region = region.filter(ImageFilter.MinFilter(3))
+    mask = np.asarray(region).repeat(16, 0)[: image.height].repeat(2, 1)
+    greys = np.asarray(image)
+    return np.where(mask, dithered(greys), np.packbits(greys < THRESHOLD, axis=1)).tobytes()
+
+
+def test_a_picture_in_colour_is_drawn_in_its_greys() -> None:
+    colours = Image.merge("RGB", [photograph(), photograph().rotate(90, expand=False), Image.new("L", (600, 450))])
+    (page,) = pages_of_pdf(pdf(PHOTO_PAGE, image=colours.convert("L")), True)
+    (coloured,) = pages_of_pdf(pdf(PHOTO_PAGE, image=colours), True)
+    shown, expected = (image_of(each).convert("L").reduce(50) for each in (coloured, page))
+    assert max(abs(one - other) for one, other in zip(shown.tobytes(), expected.tobytes(), strict=True)) <= 3
+    assert len(set(expected.tobytes())) > 20
+
+
+def test_a_pdf_of_scans_is_not_kept_in_memory() -> None:
+    """pdfium keeps what it has read of a document; a process draws 40 pages of half a megabyte, then 100."""
+    code = (
+        "import sys; from lanpost.content.fax.rendering import pages_of_pdf\n"
+        "for number, page in enumerate(pages_of_pdf(sys.stdin.buffer.read(), False), 1):\n"
+        "    if number in (40, 100): print(*(line for line in open('/proc/self/status') if 'VmHWM' in line))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], input=scans(100, 700), capture_output=True, check=True)
+    early, late = (int(line.split()[1]) for line in done.stdout.splitlines() if line)
+    assert late - early < 12 * 1024  # KiB; the 60 pages between have 30 MiB
 
 
 @pytest.mark.parametrize("tone", [0, 32, 64, 128, 200, 255])
