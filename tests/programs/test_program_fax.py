@@ -21,6 +21,8 @@ def test_a_fax_sent_to_the_server_is_a_folder_at_the_fax_machine(program: Progra
     with machine.running() as process:
         with program.smtp() as client:
             client.sendmail(ANNA, [machine.terminal.address], mail_of(tiff_of(2)))
+        # On a busy machine the server has it durable before the fax machine is through with it.
+        program.wait_until(lambda: machine.faxes() != [], "the fax")
         (folder,) = machine.faxes()
         assert len(list(read_pages((folder / "fax.tif").read_bytes()))) == 2
         assert json.loads((folder / "fax.json").read_bytes())["recipient"] == machine.terminal.address
