@@ -73,7 +73,7 @@ def test_a_server_restarted_refuses_nobody(server: LanpostMachine) -> None:
 def test_an_upgrade_without_systemd_refuses_nobody(stopped: LanpostMachine) -> None:
     """By an init script's commands: the process that runs becomes the version that is in force now."""
     machine = stopped.machine
-    machine.run("install", "-d", "-o", "lanpost", "-m", "700", "/var/lib/lanpost")
+    stopped.make_data_folder()
     machine.run(PROGRAM, "service", "start", "serve")
     stopped.lanpost("user", "add", "anna", "--password-stdin", given="correct horse\n")
     starter = machine.read(PROGRAM).replace("main()", 'print("the later version", file=sys.stderr)\nmain()')

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 STOP_SECONDS = 60  # what is half received and half sent may take 15 s each, and workers 40 s in all
 WATCHDOG_SECONDS = 60  # an event loop that has not come round for so long hangs
-STORED_SOCKETS = 512  # listening sockets that are kept over a restart: services x addresses x workers
 
 _TEMPLATE = """\
 [Unit]
@@ -31,7 +30,8 @@ RestartSec=2
 TimeoutStartSec={start_seconds}
 TimeoutStopSec={stop_seconds}
 WatchdogSec={watchdog_seconds}
-{sockets}User=lanpost
+FileDescriptorStoreMax={stored_sockets}
+User=lanpost
 Group=lanpost
 UMask=0077
 StateDirectory=lanpost
@@ -41,7 +41,8 @@ LimitNOFILE=65536
 OOMPolicy={oom_policy}
 
 # It listens, asks and sends; it changes nothing but its data folder, and sees nothing that is not its own.
-{capabilities}
+AmbientCapabilities=CAP_NET_BIND_SERVICE
+CapabilityBoundingSet=CAP_NET_BIND_SERVICE
 NoNewPrivileges=yes
 ProtectSystem=strict
 ProtectHome=yes
@@ -76,8 +77,6 @@ SystemCallFilter=prlimit64
 WantedBy=multi-user.target
 """
 
-_LOW_PORTS = "AmbientCapabilities=CAP_NET_BIND_SERVICE\nCapabilityBoundingSet=CAP_NET_BIND_SERVICE"
-_NO_CAPABILITY = "AmbientCapabilities=\nCapabilityBoundingSet="
 # What listens at a named address needs that address to be there.
 _AFTER_ADDRESSES = "Wants=network-online.target\nAfter=network-online.target"
 
@@ -88,28 +87,26 @@ class _Role:
     command: str
     description: str
     order: str
-    capabilities: str
+    stored_sockets: int  # listening sockets that are kept over a restart: services x addresses x workers
     restart: str
     oom_policy: str  # a worker that the kernel kills is started again by its first process
 
 
 _ROLES = {
     "serve": _Role(
-        "lanpost.service", "serve", "lanpost mail server", _AFTER_ADDRESSES, _LOW_PORTS, "on-failure", "continue"
+        "lanpost.service", "serve", "lanpost mail server", _AFTER_ADDRESSES, 512, "on-failure", "continue"
     ),
     "directory": _Role(
         "lanpost-directory.service",
         "directory",
         "lanpost directory",
         _AFTER_ADDRESSES,
-        _LOW_PORTS,
+        64,
         "on-failure",
         "stop",
     ),
     # The agent follows the network up and down by itself, and nobody is there to start it again.
-    "agent": _Role(
-        "lanpost-agent.service", "agent", "lanpost agent", "After=network.target", _NO_CAPABILITY, "always", "stop"
-    ),
+    "agent": _Role("lanpost-agent.service", "agent", "lanpost agent", "After=network.target", 0, "always", "stop"),
 }
 ROLES = tuple(_ROLES)
 
@@ -122,7 +119,6 @@ def unit_name(role: str) -> str:
 def unit(role: str, program: str) -> str:
     """The unit's text; `program` is the absolute path by which it is started."""
     held = _ROLES[role]
-    listens = held.capabilities is _LOW_PORTS
     return _TEMPLATE.format(
         description=held.description,
         order=held.order,
@@ -132,7 +128,6 @@ def unit(role: str, program: str) -> str:
         start_seconds=300,  # a spool of very many mails is read first
         stop_seconds=STOP_SECONDS,
         watchdog_seconds=WATCHDOG_SECONDS,
-        sockets=f"FileDescriptorStoreMax={STORED_SOCKETS}\n" if listens else "",
-        capabilities=held.capabilities,
+        stored_sockets=held.stored_sockets,
         oom_policy=held.oom_policy,
     )

@@ -42,7 +42,3 @@ def test_little_is_exposed(unit_file: Path) -> None:
 
 def test_program_and_role_are_started() -> None:
     assert "\nExecStart=/opt/x/lanpost directory\n" in unit("directory", "/opt/x/lanpost")
-
-
-def test_an_agent_may_not_listen_at_low_ports() -> None:
-    assert "CAP_NET_BIND_SERVICE" not in unit("agent", "/opt/x/lanpost")
