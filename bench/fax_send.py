@@ -1,25 +1,27 @@
 """PDF to a file of profile S, from end to end, beside Ghostscript's tiffg3 in the same run.
 
-Each figure comes from a process of its own: pages for a second of its processor time, the better of two rounds, and
-its greatest size (RSS) with few pages and with a hundred, which shows what a page more costs. Ghostscript's file is
-not of profile S (fill order, page numbers), and it draws photographs by its own halftone.
+Each figure comes from a process of its own, its start included: pages for a second of its processor time, and for
+a second by the clock (ours draws a page while it codes the last one, on two processors), the best of three rounds
+in turn; and its greatest size (RSS) with few pages and with a hundred, which shows what a page more costs.
+Ghostscript's file is not of profile S (fill order, page numbers), and it draws photographs by its own halftone.
 """
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import pikepdf
 from PIL import Image
 
 FEW, MANY = 10, 100
-ROUNDS = 2
+ROUNDS = 3
+Maker = Callable[[Path, Path, int], list[str]]
 WORDS = "The quick brown fox jumps over the lazy dog, 0123456789 times a day, and is faxed to the 2nd floor."
 OURS = """
 import sys
@@ -31,6 +33,25 @@ with open(sys.argv[2], "wb") as file:
     for piece in write_profile_s(document.pages(), document.count):
         file.write(piece)
 """
+
+
+# A process counts its parent's size, from before it was itself, as its own: so its parent is a small one.
+LAUNCHER = """
+import os, subprocess, sys, time
+begun = time.perf_counter()
+process = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL)
+_, status, used = os.wait4(process.pid, 0)
+print(used.ru_utime + used.ru_stime, time.perf_counter() - begun, used.ru_maxrss)
+sys.exit(os.waitstatus_to_exitcode(status))
+"""
+
+
+class Used(NamedTuple):
+    """Seconds of processor time, seconds by the clock, and the greatest size in MiB."""
+
+    processor: float
+    clock: float
+    size: float
 
 
 def pdf(file: Path, kind: str, pages: int) -> None:
@@ -66,14 +87,27 @@ def ghostscript(source: Path, target: Path, y_dpi: int) -> list[str]:
     return ["gs", *options, "-g1728x" + {98: "1146", 196: "2292"}[y_dpi], f"-sOutputFile={target}", str(source)]
 
 
-def run(command: Sequence[str]) -> tuple[float, int]:
-    """Seconds of processor time and the greatest size in KiB of one process."""
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    _, status, used = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise subprocess.CalledProcessError(process.returncode, command)
-    return used.ru_utime + used.ru_stime, used.ru_maxrss
+def run(command: Sequence[str]) -> Used:
+    """Of one process."""
+    done = subprocess.run([sys.executable, "-I", "-c", LAUNCHER, *command], stdout=subprocess.PIPE, check=True)
+    processor, clock, size = map(float, done.stdout.split())
+    return Used(processor, clock, size / 1024)
+
+
+def compare(folder: Path, label: str, y_dpi: int, makers: Mapping[str, Maker]) -> None:
+    """A line for each program."""
+    used: dict[str, list[Used]] = {program: [] for program in makers}
+    for _ in range(ROUNDS):
+        for program, command in makers.items():
+            used[program].append(run(command(folder / "many.pdf", folder / f"{program}.tif", y_dpi)))
+    for program, command in makers.items():
+        small = run(command(folder / "few.pdf", folder / "few.tif", y_dpi))
+        processor = MANY / min(each.processor for each in used[program])
+        clock = MANY / min(each.clock for each in used[program])
+        large = max(each.size for each in used[program])
+        octets = (folder / f"{program}.tif").stat().st_size / 1024 / MANY
+        figures = f"{processor:12.1f}{clock:12.1f}{small.size:10.0f}{large:10.0f}{octets:8.0f}"
+        print(f"  {f'{program}, {label}':28}{figures}", flush=True)
 
 
 def main() -> int:
@@ -82,25 +116,16 @@ def main() -> int:
     if shutil.which("gs") is None:
         del makers["Ghostscript"]
         print("  Ghostscript is left out: scripts/install-peers", flush=True)
-    print(f"  {'PDF to TIFF, A4':28}{'pages/s':>10}{f'MiB, {FEW} p.':>14}{f'MiB, {MANY} p.':>14}{'KiB/page':>10}")
+    print(f"  {'':28}{'pages a second of':^24}{'MiB with':^20}{'KiB a':>8}")
+    columns = ("processor", "clock", f"{FEW} p.", f"{MANY} p.")
+    print(f"  {'PDF to TIFF, A4':28}" + "{:>12}{:>12}{:>10}{:>10}".format(*columns) + f"{'page':>8}", flush=True)
     with tempfile.TemporaryDirectory(prefix="lanpost-bench-") as name:
         folder = Path(name)
         for kind in ("text", "photograph"):
             pdf(folder / "few.pdf", kind, FEW)
             pdf(folder / "many.pdf", kind, MANY)
             for y_dpi in (98, 196):
-                for program, command in makers.items():
-                    target = folder / "fax.tif"
-                    _, small = run(command(folder / "few.pdf", target, y_dpi))
-                    rounds = [run(command(folder / "many.pdf", target, y_dpi)) for _ in range(ROUNDS)]
-                    rate = MANY / min(seconds for seconds, _ in rounds)
-                    large = max(size for _, size in rounds)
-                    label = f"{program}, {kind}, {y_dpi}"
-                    octets = target.stat().st_size / 1024 / MANY
-                    print(
-                        f"  {label:28}{rate:10.1f}{small / 1024:14.0f}{large / 1024:14.0f}{octets:10.0f}",
-                        flush=True,
-                    )
+                compare(folder, f"{kind}, {y_dpi}", y_dpi, makers)
     return 0
 
 

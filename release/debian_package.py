@@ -106,8 +106,8 @@ def debian_version(version: str) -> str:
     return (
         found["release"]
         + (f"~{found['pre']}" if found["pre"] else "")
-        + (f"+{found['post']}" if found["post"] else "")
-        + (f"~{found['dev']}" if found["dev"] else "")
+        + (f".{found['post']}" if found["post"] else "")
+        + (f"{'~' if found['pre'] or found['post'] else '~~'}{found['dev']}" if found["dev"] else "")
         + (f"+{found['local']}" if found["local"] else "")
     )
 

@@ -8,7 +8,10 @@ from __future__ import annotations
 import html
 import re
 from collections import Counter
+from collections.abc import Iterable, Iterator
+from collections.abc import Set as AbstractSet
 from pathlib import Path, PurePosixPath
+from posixpath import normpath
 
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
@@ -35,14 +38,16 @@ _PAGE = """\
 def documentation(root: Path) -> dict[str, bytes]:
     """Files by name, as `docs/protocols.html`."""
     pages = {path.relative_to(root).as_posix(): path for pattern in PAGES for path in root.glob(pattern)}
-    made = {
-        name.removesuffix(".md") + ".html": _page(name, path.read_text("utf-8")) for name, path in pages.items()
-    }
+    made = {}
     for pattern in BESIDE:
         for path in root.glob(pattern):
             if path.is_file() and path.suffix != ".md":
                 made[path.relative_to(root).as_posix()] = path.read_bytes()
-    made["index.html"] = made[START.removesuffix(".md") + ".html"]
+    known = {*made, *pages}
+    known |= {parent.as_posix() for name in known for parent in PurePosixPath(name).parents}
+    for name, path in pages.items():
+        made[_as_html(name)] = _page(name, path.read_text("utf-8"), known)
+    made["index.html"] = made[_as_html(START)]
     return made
 
 
@@ -51,7 +56,8 @@ def slug(title: str) -> str:
     return re.sub(r"[^\w\- ]", "", title.strip().lower()).replace(" ", "-")
 
 
-def _page(name: str, text: str) -> bytes:
+def _page(name: str, text: str, known: AbstractSet[str]) -> bytes:
+    """`known`: what a link may lead to; others, as to a source file, become plain text."""
     markdown = MarkdownIt("commonmark").enable(["table", "strikethrough"])
     tokens = markdown.parse(text)
     _name_headings(tokens)
@@ -61,9 +67,8 @@ def _page(name: str, text: str) -> bytes:
             title = tokens[index + 1].content.replace("`", "")
             break
     for token in tokens:
-        for child in token.children or ():
-            if child.type == "link_open":
-                child.attrSet("href", _target(str(child.attrGet("href") or "")))
+        if token.children:
+            token.children = list(_with_links_that_lead(token.children, PurePosixPath(name).parent, known))
     body = markdown.renderer.render(tokens, markdown.options, {})
     up = "../" * (len(PurePosixPath(name).parts) - 1)
     return _PAGE.format(title=html.escape(title), style=STYLE, up=up, body=body).encode()
@@ -78,8 +83,19 @@ def _name_headings(tokens: list[Token]) -> None:
             seen[anchor] += 1
 
 
-def _target(href: str) -> str:
-    path, mark, anchor = href.partition("#")
-    if "://" in path or not path.endswith(".md"):
-        return href
-    return path.removesuffix(".md") + ".html" + mark + anchor
+def _with_links_that_lead(
+    tokens: Iterable[Token], folder: PurePosixPath, known: AbstractSet[str]
+) -> Iterator[Token]:
+    leads = True
+    for token in tokens:
+        if token.type == "link_open":
+            path, mark, anchor = str(token.attrGet("href") or "").partition("#")
+            leads = not path or "://" in path or normpath((folder / path).as_posix()) in known
+            if path.endswith(".md") and "://" not in path:
+                token.attrSet("href", _as_html(path) + mark + anchor)
+        if leads or token.type not in ("link_open", "link_close"):
+            yield token
+
+
+def _as_html(page: str) -> str:
+    return page.removesuffix(".md") + ".html"

@@ -49,6 +49,8 @@ def require() -> None:
 class Machine:
     """One machine, running. Paths are its own; commands run in it as root, in a clean environment."""
 
+    first_process: Sequence[str] = ("--boot",)  # as nspawn is told it
+
     def __init__(
         self, name: str, namespace: str, folder: Path, *, address: str = "", binds: Sequence[str] = ()
     ) -> None:
@@ -75,15 +77,19 @@ class Machine:
                 [
                     *("setpriv", "--pdeathsig", "KILL"),  # a test run that is killed leaves no machine running
                     *("sh", "-c", 'for file in $0; do echo $$ >"$file" || exit 1; done; exec "$@"', files),
-                    *("systemd-nspawn", "--quiet", "--boot", "--register=no", "--keep-unit", "--console=pipe"),
+                    *("systemd-nspawn", "--quiet", "--register=no", "--keep-unit", "--console=pipe"),
                     *(f"--directory={self._disk}", f"--machine={self.name}", "--resolv-conf=off", *self._binds),
                     f"--network-namespace-path=/run/netns/{self.namespace}",
+                    *self.first_process,
                 ],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
             )
         self._leader = self._wait_for_leader(console)
+        self._wait_until_up(console)
+
+    def _wait_until_up(self, console: Path) -> None:
         self.wait_until(lambda: (self.root / "run/systemd/private").exists(), "systemd")
         state = self.run("systemctl", "is-system-running", "--wait", check=False).strip()
         assert state in ("running", "degraded"), f"{self.name} is {state}: {console.read_text(errors='replace')}"
@@ -286,13 +292,14 @@ class MachineLan:
     def __exit__(self, *_: object) -> None:
         self._exit.close()
 
-    def boot(self, name: str, *, binds: Sequence[str] = ()) -> Machine:
+    def boot(self, name: str, *, binds: Sequence[str] = (), kind: type[Machine] = Machine) -> Machine:
         """One more machine, running, at an address of its own. `binds`: host folders it may read, "FROM:TO"."""
         self._count += 1
         namespace, port = f"{PREFIX}-{self.number}-{name}", f"{self.bridge}p{self._count}"
         address = f"{self.network}.{self._count}"
         run("ip", "netns", "add", namespace)
         self._exit.callback(run, "ip", "netns", "del", namespace)
+        run("ip", "link", "del", port, check=False)  # a namespace that was given up is taken down a while later
         run("ip", "link", "add", port, "type", "veth", "peer", "name", INTERFACE, "netns", namespace)
         self._exit.callback(
             run, "ip", "link", "del", port
@@ -301,7 +308,7 @@ class MachineLan:
         for words in (f"addr add {address}/24 dev {INTERFACE}", "link set lo up", f"link set {INTERFACE} up"):
             run("ip", "-n", namespace, *words.split())
         folder = self._folder / name
-        return self._exit.enter_context(Machine(name, namespace, folder, address=address, binds=binds))
+        return self._exit.enter_context(kind(name, namespace, folder, address=address, binds=binds))
 
     def _sweep(self, former: Path) -> None:
         """Take down what the last holder of this number left, because it was killed; `former` was its folder."""

@@ -213,14 +213,22 @@ def test_a_machine_that_stays_busy_or_refuses_is_told_after_the_last_try(
 
 def test_a_machine_that_reads_profile_f_gets_it(program: Program, terminals: Terminals, tmp_path: Path) -> None:
     name, at = program.new_name(), program.new_endpoint()
-    terminals.listen(at)
+    machine = terminals.listen(at)
     table = tmp_path / "chart.csv"
-    table.write_text(f"address,endpoint,facsimileTelephoneNumber\n{name},{at[0]}:{at[1]},+4940987$twoDimensional\n")
+    table.write_text(
+        f"address,endpoint,facsimileTelephoneNumber\n{name},{at[0]}:{at[1]},+4940987$twoDimensional$a3Width$resolution8x15\n"
+    )
     program.lanpost("chart", "import", str(table))
-    note = tmp_path / "note.txt"
-    note.write_text("Hello")
+    plan = tmp_path / "plan.pdf"
+    plan.write_bytes(pdf(b"200 200 200 200 re f", size=(841.89, 1190.55)))
     via = f"{HOST}:{program.ports['smtp']}"
-    assert program.lanpost_json("fax", "send", str(note), "--to", name, "--via", via)["profile"] == "F"
+    for to in (name, "+4940987"):  # known by its number, too
+        told = program.lanpost_json("fax", "send", str(plan), "--to", to, "--via", via, "--superfine")
+        assert told["profile"] == "F"
+        tiff = message_from_bytes(machine.mails[-1].content).get_payload(decode=True)
+        assert isinstance(tiff, bytes)
+        (page,) = read_pages(tiff)
+        assert (page.width, page.x_dpi, page.y_dpi) == (2432, 204, 391)
 
 
 def test_the_report_is_faxed_to_the_machine_that_prints_reports(
@@ -233,6 +241,8 @@ def test_the_report_is_faxed_to_the_machine_that_prints_reports(
     assert subjects(machine.mails) == ["Fax: note (1 page)"]
     (report,) = reports.mails
     assert b"image/tiff" in report.content
+    sender.fax(sender.file(b"Hello", "note.txt"), "--to", printer, "--report-to", name)
+    program.wait_until(lambda: len(machine.mails) == 2, "the report at the other machine")
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import zipfile
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -18,90 +18,79 @@ from lanpost.store.archive_file import check_archive, publisher_signature, sha25
 from lanpost.store.bundle_folder import BundleFolder, Content
 from lanpost.store.program_file import own_archive
 
+KEYS_FOLDER = "tls"  # in `data`, as app/certificates.py has it, which loads cryptography
 SIGN_SECONDS = 120.0  # for a person to type a pass phrase or touch a token
 
 
 @dataclass(frozen=True, slots=True)
-class Bundled:
-    """What was done: `signed` says by whom, `wrote` and `kept` count files."""
+class Bundle:
+    """All that is to be on a stick, and which of it is not there yet. `signed` says by whom, for people."""
 
+    folder: BundleFolder
+    contents: Mapping[str, Content]
+    missing: Sequence[str]
     version: str
     signed: str
-    wrote: int
-    kept: int
 
+    @property
+    def octets(self) -> int:
+        """That are to be written."""
+        return sum(self.contents[name].size for name in self.missing)
 
-class Bundling:
-    """Look at everything first (`prepare`), then write (`write`)."""
-
-    def __init__(self, settings: Settings, folder: Path, file: Path | None = None, key: Path | None = None) -> None:
-        """`file`: another lanpost.pyz than our own; `key`: the SSH key that signs, else the server's."""
-        self._settings = settings
-        self._folder = folder
-        self._given = file
-        self._key = key
-        self._contents: dict[str, Content] = {}
-        self._missing: list[str] = []
-        self._version = self._signed = ""
-
-    def prepare(self) -> int:
-        """Check the file, the folder and the room there. Returns how many octets are to be written.
-
-        Raises LanpostError: nothing has been written then.
-        """
-        file = self._given or own_archive()
-        if file is None:
-            raise LanpostError(
-                "this program did not come in a lanpost.pyz: build one (`make dist`), and name it by --file"
-            )
-        archive = check_archive(file)
-        sha256 = sha256_of(file)
-        contents = {PROGRAM: Content.of_file(file, sha256), f"{PROGRAM}.sha256": _text(f"{sha256}  {PROGRAM}\n")}
-        contents |= _beside(file)
-        signatures, self._signed = self._signatures(file)
-        contents |= {name: _text(text) for name, text in signatures.items()}
-        contents[READ_ME] = _text(_read_me(archive, signatures))
-        contents[SUMS] = _text(sums({name: content.sha256 for name, content in contents.items()}))
-        self._contents, self._version = contents, archive.version
-        self._target = BundleFolder(self._folder)
-        self._missing = self._target.missing(contents)
-        return sum(contents[name].size for name in self._missing)
-
-    def write(self, wrote: Callable[[int], object] = lambda _octets: None) -> Bundled:
-        """Write what is missing; `wrote` is told of octets. Raises StoreError; said again, it goes on there."""
+    def write(self, wrote: Callable[[int], object] = lambda _octets: None) -> None:
+        """Write what is missing; `wrote` is told of octets. Raises StoreError; done again, it goes on there."""
         # The sums last: where they are, everything is.
-        for name in sorted(self._missing, key=lambda name: (name == SUMS, name)):
-            self._target.write(name, self._contents[name], wrote)
-        kept = len(self._contents) - len(self._missing)
-        return Bundled(self._version, self._signed, len(self._missing), kept)
+        for name in sorted(self.missing, key=lambda name: (name == SUMS, name)):
+            self.folder.write(name, self.contents[name], wrote)
 
-    def _signatures(self, file: Path) -> tuple[dict[str, str], str]:
-        """Files by name, and by whom they are, for people."""
-        found: dict[str, str] = {}
-        signed = []
-        if self._key is not None:
-            found[SIGNATURE], found[SIGNERS] = _signed_by(self._key, file)
-            signed.append(str(self._key))
-        elif own := self._servers_signature(file):
-            found[SIGNATURE], found[SIGNERS] = own
-            signed.append("this server")
-        if publishers := publisher_signature(file):
-            found[PUBLISHERS] = publishers
-            signed.append("its publisher")
-        return found, " and ".join(signed)
 
-    def _servers_signature(self, file: Path) -> tuple[str, str] | None:
-        """None where no server has been run here, or we may not read its keys, or are not installed."""
-        keys = self._settings.data / "tls"
-        try:
-            if not (keys / "ca.key").exists():
-                return None
-            from lanpost.app.program_offer import read_offer  # loads cryptography, which is native code
+def prepare(settings: Settings, folder: Path, file: Path | None = None, key: Path | None = None) -> Bundle:
+    """Look at everything before anything is written: the file, the folder, and the room there.
 
-            offer = read_offer(file, keys)
-        except (OSError, StoreError, ModuleNotFoundError):
+    `file`: another lanpost.pyz than our own; `key`: the SSH key that signs, else the server's. Raises LanpostError.
+    """
+    file = file or own_archive()
+    if file is None:
+        raise LanpostError("this program came in no lanpost.pyz: build one (`make dist`), and name it by --file")
+    archive = check_archive(file)
+    sha256 = sha256_of(file)
+    signatures, signed = _signatures(settings, file, key)
+    contents = {PROGRAM: Content.of_file(file, sha256), f"{PROGRAM}.sha256": _text(f"{sha256}  {PROGRAM}\n")}
+    contents |= _beside(file)
+    contents |= {name: _text(text) for name, text in signatures.items()}
+    contents[READ_ME] = _text(_read_me(archive, signatures))
+    contents[SUMS] = _text(sums({name: content.sha256 for name, content in contents.items()}))
+    target = BundleFolder(folder)
+    return Bundle(target, contents, target.missing(contents), archive.version, signed)
+
+
+def _signatures(settings: Settings, file: Path, key: Path | None) -> tuple[dict[str, str], str]:
+    """Files by name, and by whom they are."""
+    found: dict[str, str] = {}
+    signed = []
+    if key is not None:
+        found[SIGNATURE], found[SIGNERS] = _signed_by(key, file)
+        signed.append(str(key))
+    elif own := _servers_signature(settings.data / KEYS_FOLDER, file):
+        found[SIGNATURE], found[SIGNERS] = own
+        signed.append("this server")
+    if publishers := publisher_signature(file):
+        found[PUBLISHERS] = publishers
+        signed.append("its publisher")
+    return found, " and ".join(signed)
+
+
+def _servers_signature(keys: Path, file: Path) -> tuple[str, str] | None:
+    """None where no server has been run here, or we may not read its keys, or are not installed."""
+    try:
+        if not (keys / "ca.key").exists():
             return None
-        return offer.signature, offer.signers
+        from lanpost.app.program_offer import read_offer  # loads cryptography, which is native code
+
+        offer = read_offer(file, keys)
+    except (OSError, StoreError, ModuleNotFoundError):
+        return None
+    return offer.signature, offer.signers
 
 
 def _beside(file: Path) -> dict[str, Content]:

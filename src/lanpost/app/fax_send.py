@@ -11,7 +11,8 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
@@ -22,10 +23,11 @@ from lanpost.app.settings import Settings
 from lanpost.content.fax import outgoing
 from lanpost.content.fax.address import features
 from lanpost.content.fax.document import Document, all_pages, of_text, open_document
-from lanpost.content.fax.furniture import Heading, cover_text, with_header
+from lanpost.content.fax.furniture import Heading, cover_text, titled, with_header
 from lanpost.content.fax.outgoing import FaxHeaders
 from lanpost.content.fax.page import FINE, STANDARD, FaxPage
 from lanpost.content.fax.profile_s import write_profile_f, write_profile_s
+from lanpost.content.fax.reach import NOTHING_KNOWN, Reach, common, reach_of
 from lanpost.content.fax.transmission_report import Result, TransmissionReport
 from lanpost.content.report_text import xtext
 from lanpost.errors import ChartUnavailable
@@ -33,7 +35,8 @@ from lanpost.model.address import MailAddress
 from lanpost.model.binding import Entry
 from lanpost.model.delivery import Verdict
 from lanpost.model.envelope import Envelope, Recipient
-from lanpost.service.fax_numbers import DETAIL
+from lanpost.service.fax_numbers import DETAIL, FaxNumbers, fax_number
+from lanpost.service.ports import Chart
 
 BLOCK = 256 * 1024  # octets of the TIFF read at a time
 
@@ -50,7 +53,8 @@ class FaxRequest:
     header: bool = False  # a line along the top of each page
     cover: str | None = None  # a page before the first; "": without words of one's own
     receipt: bool = False  # delivery report and disposition notice are asked for
-    rich: bool = False  # every recipient reads profile F
+    superfine: bool = False  # where they read it; else fine
+    reach: Reach = NOTHING_KNOWN  # what every recipient reads
 
     @property
     def heading(self) -> Heading:
@@ -73,14 +77,17 @@ class PreparedFax:
     def write(self, progress: Progress) -> None:
         """Draw all pages. Raises InvalidFax."""
         request = self.request
-        documents = [open_document(file, fine=request.fine, rich=request.rich) for file in request.files]
+        documents = [
+            open_document(file, fine=request.fine, superfine=request.superfine, reach=request.reach)
+            for file in request.files
+        ]
         if request.cover is not None:
             documents.insert(0, self._cover(sum(document.count for document in documents)))
         total = sum(document.count for document in documents)
         pages = all_pages(documents)
         if request.header:
             pages = with_header(pages, request.heading, total)
-        write = write_profile_f if request.rich else write_profile_s
+        write = write_profile_f if request.reach.mmr else write_profile_s
         for piece in write(self._counted(pages, total, progress), total):
             self.octets += self._file.write(piece)
         self.pages = total
@@ -97,9 +104,9 @@ class PreparedFax:
         count = 1
         while True:
             text = cover_text(request.heading, request.cover, others + count)
-            cover = of_text("cover", text, fine=request.fine)
+            cover = of_text("cover", text, fine=request.fine or request.superfine)
             if cover.count == count:
-                return cover
+                return replace(cover, pages=partial(_titled, cover))
             count = cover.count
 
     def _counted(self, pages: Iterator[FaxPage], total: int, progress: Progress) -> Iterator[FaxPage]:
@@ -154,6 +161,10 @@ class PreparedFax:
         self.close()
 
 
+def _titled(cover: Document) -> Iterator[FaxPage]:
+    return titled(cover.pages())
+
+
 class FaxContent:
     """Satisfies the port ContentReader. Neither headers nor base64 begin a line with a dot."""
 
@@ -193,7 +204,7 @@ def report_of(fax: PreparedFax, attempts: Sequence[Attempt], started: float) -> 
         for attempt in attempts
     ]
     y_dpi = fax.first.y_dpi if fax.first else FINE if request.fine else STANDARD
-    profile = "F" if request.rich else "S"
+    profile = "F" if request.reach.mmr else "S"
     seconds = time.monotonic() - started
     return TransmissionReport(request.heading, fax.pages, y_dpi, profile, fax.octets, seconds, results, fax.first)
 
@@ -213,30 +224,35 @@ def with_receipts(report: TransmissionReport, words: dict[str, list[tuple[bool, 
 
 def report_fax(report: TransmissionReport, request: FaxRequest, to: MailAddress) -> PreparedFax:
     """The report as a fax of one page, to the machine that prints reports."""
-    fax = PreparedFax(replace(request, files=(), recipients=(to,), cover=None, receipt=False, rich=False))
+    fax = PreparedFax(replace(request, files=(), recipients=(to,), cover=None, receipt=False, reach=NOTHING_KNOWN))
     fax.write_page(report.page(FINE if request.fine else STANDARD))
     return fax
 
 
-async def all_read_profile_f(settings: Settings, recipients: Sequence[MailAddress]) -> bool:
-    """The chart, where this machine can ask it, says so of every recipient.
-
-    It says so by `twoDimensional` behind the fax number (RFC 4517 §3.3.11). Where nobody says anything, profile S.
-    """
+async def reach_of_all(settings: Settings, recipients: Sequence[MailAddress]) -> Reach:
+    """What every recipient reads, as far as the chart says so where this machine can ask it; else profile S."""
     if settings.file is None or missing_file(settings) is not None:
-        return False
+        return NOTHING_KNOWN
     try:
         chart = open_chart(settings)
     except ChartUnavailable:
-        return False
+        return NOTHING_KNOWN
     try:
-        entries = [await chart.look_up(address) for address in recipients]
+        numbers = FaxNumbers(chart, lambda: datetime.now(UTC))
+        entries = [await _entry(chart, numbers, address) for address in recipients]
     except ChartUnavailable:
-        return False
+        return NOTHING_KNOWN
     finally:
         await chart.close()
-    return all(entry is not None and _reads_mmr(entry) for entry in entries)
+    return common(NOTHING_KNOWN if entry is None else _reach_of(entry) for entry in entries)
 
 
-def _reads_mmr(entry: Entry) -> bool:
-    return any("twodimensional" in features(number) for number in entry.details.values(DETAIL))
+async def _entry(chart: Chart, numbers: FaxNumbers, address: MailAddress) -> Entry | None:
+    """The terminal's that is meant, by its address or its number."""
+    entry = await chart.look_up(address)
+    number = fax_number(address) if entry is None else None
+    return await numbers.find(number.number) if number is not None else entry
+
+
+def _reach_of(entry: Entry) -> Reach:
+    return reach_of(word for number in entry.details.values(DETAIL) for word in features(number))

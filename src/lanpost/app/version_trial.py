@@ -29,7 +29,7 @@ def said_by(folder: Path, *words: str) -> str:
 
 
 def check_configuration(installation: Installation, made: Path, interpreter: Interpreter) -> None:
-    """The configuration, by the new version, as the user who will run it: found before what runs is stopped."""
+    """Configuration and data, by the new version, as the user who will run it: before what runs is stopped."""
     done = subprocess.run(
         [interpreter.path, "-I", str(made / "bin/lanpost"), "check", "--config", str(installation.configuration)],
         capture_output=True,
@@ -42,4 +42,6 @@ def check_configuration(installation: Installation, made: Path, interpreter: Int
         extra_groups=[],
     )
     if done.returncode:
-        raise ConfigurationError(f"the new version does not take the configuration: {done.stderr.strip()}")
+        raise ConfigurationError(
+            f"the new version does not take the configuration or the data here: {done.stderr.strip()}"
+        )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from lanpost.app.bundling import Bundling
+from lanpost.app.bundling import prepare
 from lanpost.app.settings import Settings
 from lanpost.cli.options import with_settings
 
@@ -28,16 +28,15 @@ def bundle(settings: Settings, folder: Path, file: Path | None, key: Path | None
 
     What is there and right stays, so a run that broke off is said again. At a server its own key signs.
     """
-    bundling = Bundling(settings, folder, file, key)
-    octets = bundling.prepare()
+    planned = prepare(settings, folder, file, key)
     # Without a terminal it is silent until the end.
-    with click.progressbar(
-        length=octets, label=str(folder), file=sys.stderr, hidden=not sys.stderr.isatty()
-    ) as bar:
-        done = bundling.write(bar.update)
-    kept = f", {done.kept} were there already" if done.kept else ""
-    click.echo(f"{folder}: lanpost {done.version}, {done.wrote} files written and read back{kept}")
-    if done.signed:
-        click.echo(f"signed by {done.signed}; READ-ME.txt says how that is checked")
+    shown = sys.stderr.isatty()
+    with click.progressbar(length=planned.octets, label=str(folder), file=sys.stderr, hidden=not shown) as bar:
+        planned.write(bar.update)
+    kept = len(planned.contents) - len(planned.missing)
+    there = f", {kept} were there already" if kept else ""
+    click.echo(f"{folder}: lanpost {planned.version}, {len(planned.missing)} files written and read back{there}")
+    if planned.signed:
+        click.echo(f"signed by {planned.signed}; READ-ME.txt says how that is checked")
     else:
         click.echo("not signed: say --sign KEY, or at a server say it with sudo", err=True)

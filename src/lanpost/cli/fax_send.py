@@ -35,6 +35,7 @@ SUBMISSION_PORT = 587
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path))
 @click.option("--to", "to", multiple=True, required=True, metavar="ADDRESS", help="Who gets it; may be repeated.")
 @click.option("--fine", is_flag=True, help="204 x 196 dots an inch instead of 204 x 98.")
+@click.option("--superfine", is_flag=True, help="204 x 391, where the chart says that all machines read it.")
 @click.option("--cover", metavar="TEXT", help="A page before the first, with this text.")
 @click.option("--header", is_flag=True, help="Time, sender and page number along the top of each page.")
 @click.option("--from", "sender", metavar="ADDRESS", help="Who sends; else fax.sender.")
@@ -47,6 +48,7 @@ SUBMISSION_PORT = 587
 @click.option("--pause", metavar="TIME", help="Between two tries, as 60s; else fax.pause.")
 @click.option("--receipt", is_flag=True, help="Ask for a receipt, wait for it, and show it.")
 @click.option("--pop3", metavar="HOST:PORT", default="", help="Where receipts arrive; else fax.pop3.")
+@click.option("--report-to", metavar="ADDRESS", default="", help="Who is faxed the report; else fax.report_to.")
 @click.option("--wait", metavar="TIME", help="How long to wait for receipts, as 2m; else fax.receipt_timeout.")
 @with_settings
 @with_json
@@ -75,6 +77,7 @@ def send(settings: Settings, files: tuple[Path, ...], to: tuple[str, ...], as_js
         sender,
         now,
         fine=options["fine"],
+        superfine=options["superfine"],
         header=options["header"],
         cover=options["cover"],
         receipt=options["receipt"],
@@ -100,13 +103,15 @@ async def _send(
 
     from lanpost.app import fax_send
     from lanpost.app.fax_delivery import deliver
+    from lanpost.model.delivery import Verdict
 
     started = time.monotonic()
     password = _Password(settings, options)
     way = _way(settings, password, options)
     mails = _mails(settings, request, password, options["pop3"]) if request.receipt else None
-    if await fax_send.all_read_profile_f(settings, request.recipients):
-        request = replace(request, rich=True)
+    request = replace(request, reach=await fax_send.reach_of_all(settings, request.recipients))
+    if request.superfine and not request.reach.drawing(superfine=True).superfine:
+        click.echo("lanpost: the chart does not say that all of them read superfine; it goes in fine", err=True)
     with _Bar() as bar, fax_send.PreparedFax(request) as fax:
         await asyncio.to_thread(fax.write, bar)
 
@@ -121,10 +126,12 @@ async def _send(
         bar.end()
         if mails is not None:
             report = await _with_receipts(settings, report, fax, mails, options["wait"], quiet=as_json)
-    if settings.fax.report_to:
-        printer = MailAddress.parse(settings.fax.report_to, settings.domain)
+    if to := options["report_to"] or settings.fax.report_to:
+        printer = MailAddress.parse(to, settings.domain)
         with fax_send.report_fax(report, request, printer) as page:
-            await deliver(settings, page, [printer], way, lambda *_: None)
+            (attempt,) = await deliver(settings, page, [printer], way, lambda *_: None)
+        if attempt.outcome.verdict is not Verdict.DELIVERED:
+            click.echo(f"lanpost: {printer} did not get the report: {attempt.outcome.reply}", err=True)
     return report
 
 

@@ -22,7 +22,19 @@ Terminals say where they are each time they are given a network address; the mai
 straight to them by SMTP.
 .SH COMMANDS
 """
+_SHARED = ("--json", "--config FILE")  # told of once
 _FOOT = """\
+.SH OPTIONS
+Most commands know these:
+.TP
+.B \\-\\-config FILE
+Configuration file; else $LANPOST_CONFIG, ./lanpost.toml, /etc/lanpost/lanpost.toml.
+.TP
+.B \\-\\-json
+Print JSON, for programs.
+.TP
+.B \\-\\-help
+Show what a command does and takes.
 .SH EXIT STATUS
 .TP
 0
@@ -86,13 +98,15 @@ def _found(group: click.Group, context: click.Context, name: str) -> click.Comma
 
 
 def _section(name: str, context: click.Context) -> str:
-    pieces = " ".join(context.command.collect_usage_pieces(context))
-    lines = [f".SS {_text(name)} {_text(pieces)}"]
+    pieces = " ".join(piece for piece in context.command.collect_usage_pieces(context) if piece != "[OPTIONS]")
+    lines = [f".SS {_text(f'{name} {pieces}'.strip())}"]
     for number, paragraph in enumerate((context.command.help or "").split("\n\n")):
         lines += [".PP"] * bool(number) + [_text(" ".join(paragraph.split()))]
     for parameter in context.command.get_params(context):
         record = parameter.get_help_record(context)
-        if record is not None and "--help" not in record[0]:
+        if record is None or isinstance(parameter, click.Argument) or "--help" in record[0]:
+            continue
+        if record[0] not in _SHARED:
             lines += [".TP", f".B {_text(record[0])}", _text(record[1])]
     return "\n".join(lines) + "\n"
 

@@ -22,10 +22,9 @@ CHUNK = 2**20  # octets read at a time
 
 def this_machine() -> Machine:
     """What wheels must fit here."""
-    name, _, version = (os.confstr("CS_GNU_LIBC_VERSION") or "").partition(" ") if _has_glibc() else ("", "", "")
-    major, _, minor = version.partition(".")
-    glibc = (int(major), int(minor)) if name == "glibc" and major.isdecimal() and minor.isdecimal() else None
-    return Machine(sys.version_info[:2], platform.machine(), glibc)
+    # A 64-bit kernel may carry a 32-bit system, as on many small computers: it counts what Python itself is.
+    architecture = platform.machine() if sys.maxsize > 2**32 else f"{platform.machine()} with a 32-bit Python"
+    return Machine(sys.version_info[:2], architecture, _glibc())
 
 
 def open_archive(path: Path) -> Archive:
@@ -88,8 +87,14 @@ def publisher_signature(file: Path) -> str:
         ) from None
 
 
-def _has_glibc() -> bool:
-    return "CS_GNU_LIBC_VERSION" in os.confstr_names
+def _glibc() -> tuple[int, int] | None:
+    """Its version, as (2, 36); None where the C library is another."""
+    try:
+        name, _, version = (os.confstr("CS_GNU_LIBC_VERSION") or "").partition(" ")
+        major, minor = (int(part) for part in version.split(".")[:2])
+    except (ValueError, OSError):  # musl knows no such name, or has no answer
+        return None
+    return (major, minor) if name == "glibc" else None
 
 
 def _manifest(archive: zipfile.ZipFile, path: Path) -> Archive:

@@ -84,7 +84,7 @@ class BundleFolder:
                     _forget_cached(file.fileno())
                 _prove(fresh, content)
                 fresh.replace(path)
-                sync_folder(path.parent)
+                _sync(path.parent)
             except BaseException:
                 with contextlib.suppress(OSError):
                     fresh.unlink(missing_ok=True)
@@ -135,6 +135,15 @@ def _chunks_of(path: Path) -> Iterator[bytes]:
     with path.open("rb") as file:
         while chunk := file.read(CHUNK):
             yield chunk
+
+
+def _sync(folder: Path) -> None:
+    """As far as the file system can: some of those that sticks have know no fsync of a folder."""
+    try:
+        sync_folder(folder)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
 
 
 def _forget_cached(handle: int) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from lanpost.content.fax import rendering
 from lanpost.content.fax.page import FaxPage
-from lanpost.content.fax.profile_s import in_profile_f, in_profile_s
+from lanpost.content.fax.reach import NOTHING_KNOWN, Drawing, Reach
 from lanpost.content.fax.reading import read_pages
 from lanpost.content.fax.text_page import page_count, pages_of_text
 from lanpost.errors import InvalidFax
@@ -41,8 +41,8 @@ class Document:
     pages: Callable[[], Iterator[FaxPage]]
 
 
-def open_document(file: Path, *, fine: bool, rich: bool = False) -> Document:
-    """Look at a file and count its pages. `rich`: who gets it reads profile F, too, not S alone."""
+def open_document(file: Path, *, fine: bool, superfine: bool = False, reach: Reach = NOTHING_KNOWN) -> Document:
+    """Look at a file and count its pages. `reach`: what they read who get it; `superfine` where they read that."""
     try:
         size = file.stat().st_size
         with file.open("rb") as opened:
@@ -52,20 +52,22 @@ def open_document(file: Path, *, fine: bool, rich: bool = False) -> Document:
     if size > MAX_FILE:
         raise InvalidFax(f"{file}: larger than {MAX_FILE // 2**20} MiB; nothing of that size can be faxed")
     try:
-        return _open(file, head, fine=fine, rich=rich)
+        return _open(file, head, fine=fine or superfine, drawing=reach.drawing(superfine=superfine), reach=reach)
     except InvalidFax as error:
         raise InvalidFax(f"{file}: {error}") from None
 
 
-def _open(file: Path, head: bytes, *, fine: bool, rich: bool) -> Document:
+def _open(file: Path, head: bytes, *, fine: bool, drawing: Drawing, reach: Reach) -> Document:
     if not head:
         raise InvalidFax("the file is empty")
     if b"%PDF-" in head:
-        return Document(file.name, rendering.pdf_page_count(file), partial(rendering.pages_of_pdf, file, fine))
-    if head.startswith(_TIFF) and (count := _fax_pages(file, rich=rich)):
+        pages = partial(rendering.pages_of_pdf, file, fine, drawing)
+        return Document(file.name, rendering.pdf_page_count(file), pages)
+    if head.startswith(_TIFF) and (count := _fax_pages(file, reach)):
         return Document(file.name, count, lambda: read_pages(file.read_bytes()))
     if head.startswith(_TIFF) or _PICTURES.match(head):
-        return Document(file.name, rendering.image_count(file), partial(rendering.pages_of_image, file, fine))
+        pages = partial(rendering.pages_of_image, file, fine, drawing)
+        return Document(file.name, rendering.image_count(file), pages)
     for magic, kind in _FOREIGN.items():
         if head.startswith(magic):
             raise InvalidFax(f"this is {kind}; save it as PDF and fax that")
@@ -77,13 +79,12 @@ def of_text(name: str, text: str, *, fine: bool) -> Document:
     return Document(name, page_count(text), partial(pages_of_text, text, fine))
 
 
-def _fax_pages(file: Path, *, rich: bool) -> int:
+def _fax_pages(file: Path, reach: Reach) -> int:
     """The pages of a TIFF that the recipient's machine reads as they are; 0: it is another TIFF."""
-    fault = in_profile_f if rich else in_profile_s
     count = 0
     try:
         for page in read_pages(file.read_bytes()):
-            if fault(page):
+            if reach.fault(page):
                 return 0
             count += 1
     except InvalidFax:

@@ -8,13 +8,16 @@ from datetime import datetime
 
 from PIL import Image, ImageDraw
 
-from lanpost.content.fax.page import FINE, WIDTH, FaxPage
+from lanpost.content.fax.page import FINE, WIDTH, X_DPI, FaxPage
 from lanpost.content.fax.picture import page_of
-from lanpost.content.fax.text_page import MARGIN, inked
+from lanpost.content.fax.text_page import LINE, MARGIN, TOP, inked
+from lanpost.content.fax.text_page import SIZE as TEXT_SIZE
 from lanpost.content.fax.typeface import typeface
 
 STRIP = 44  # rows at fine resolution; 5.7 mm
 SIZE = 30  # dots an em
+TITLE_SIZE = 100  # dots an em; 12 mm
+TITLE_LINES = 4  # of a cover page, that its title takes
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,21 +34,32 @@ class Heading:
 
 
 def cover_text(heading: Heading, text: str, pages: int) -> str:
-    """A cover page's text; `pages` counts it."""
+    """A cover page's text, below room for its title; `pages` counts it."""
+    columns = int((WIDTH - 2 * MARGIN) / typeface(TEXT_SIZE).column)
     lines = [
-        "F A X",
-        "",
+        *("" for _ in range(TITLE_LINES)),
         f"To:    {heading.recipients[0]}",
         *(f"       {each}" for each in heading.recipients[1:]),
         f"From:  {heading.sender}",
         f"Date:  {heading.time}",
         f"Pages: {pages}, with this one",
         "",
-        "_" * 60,
+        "_" * columns,
         "",
         text,
     ]
     return "\n".join(lines) + "\n"
+
+
+def titled(pages: Iterable[FaxPage]) -> Iterator[FaxPage]:
+    """A cover page, and what more there is of it, with its title."""
+    for number, page in enumerate(pages):
+        if number:
+            yield page
+            continue
+        strip = Image.new("L", (WIDTH, (TITLE_LINES - 1) * LINE), 255)
+        typeface(TITLE_SIZE).write(ImageDraw.Draw(strip), (MARGIN - 6, 0), "FAX")
+        yield _over(page, strip, TOP)
 
 
 def with_header(pages: Iterable[FaxPage], heading: Heading, total: int) -> Iterator[FaxPage]:
@@ -57,11 +71,20 @@ def with_header(pages: Iterable[FaxPage], heading: Heading, total: int) -> Itera
 
 def _headed(page: FaxPage, left: str, right: str) -> FaxPage:
     face = typeface(SIZE)
-    columns = int((WIDTH - 2 * MARGIN) / face.column)
+    wide = round(page.width * X_DPI / page.x_dpi)  # of the page, were it as fine as others
+    columns = int((wide - 2 * MARGIN) / face.column)
     room = columns - len(right) - 2
     left = left if len(left) <= room else left[: room - 3] + "..."
-    strip = Image.new("L", (WIDTH, STRIP), 255)
+    strip = Image.new("L", (wide, STRIP), 255)
     face.write(ImageDraw.Draw(strip), (MARGIN, 4), left + " " * (columns - len(left) - len(right)) + right)
-    strip = strip.resize((page.width, max(1, STRIP * page.y_dpi // FINE)), Image.Resampling.BOX)
-    top = page_of(inked(strip, FINE), page.y_dpi).raster[: len(page.raster)]
-    return FaxPage(page.width, page.height, page.x_dpi, page.y_dpi, top + page.raster[len(top) :])
+    return _over(page, strip, 0)
+
+
+def _over(page: FaxPage, strip: Image.Image, at: int) -> FaxPage:
+    """The page with a strip of greys in place of its rows from `at` on, both counted at fine resolution."""
+    begin = at * page.y_dpi // FINE * page.stride
+    size = page.width, max(1, strip.height * page.y_dpi // FINE)
+    strip = strip.resize(size, Image.Resampling.BOX)
+    rows = page_of(inked(strip, FINE), page.y_dpi).raster[: len(page.raster) - begin]
+    raster = page.raster[:begin] + rows + page.raster[begin + len(rows) :]
+    return FaxPage(page.width, page.height, page.x_dpi, page.y_dpi, raster)

@@ -10,6 +10,7 @@ from lanpost.errors import InvalidFax
 WIDTH = 1728
 X_DPI = 204
 STANDARD, FINE = 98, 196  # dots an inch, down the page
+SUPERFINE = 391  # of profile F alone (RFC 3949 §4.4.1)
 MAX_WIDTH = 4864  # A3 at 400 dots an inch (RFC 3949 §4.4.1)
 MAX_HEIGHT = 20_000  # rows; a page of two metres
 

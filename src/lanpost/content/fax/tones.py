@@ -43,11 +43,11 @@ def _black_and_white(greys: Octets) -> Octets:
         tones.append(_in_blocks(truths))
     blocks = _photographs(np.concatenate(tones)[: -(-height // BLOCK)], height)
     if blocks is not None:
-        down, across = blocks.nonzero()
-        region = slice(BLOCK * down.min(), BLOCK * (down.max() + 1))
-        octets = slice(BLOCK // 8 * across.min(), BLOCK // 8 * (across.max() + 1))
-        mask = blocks.repeat(BLOCK, 0)[:height].repeat(BLOCK // 8, 1)[region, octets]
-        np.copyto(page[region, octets], dithered(greys[region, 8 * octets.start : 8 * octets.stop]), where=mask)
+        down, across = (slice(places.min(), places.max() + 1) for places in blocks.nonzero())
+        part = page[BLOCK * down.start : BLOCK * down.stop, BLOCK // 8 * across.start : BLOCK // 8 * across.stop]
+        tinted = greys[BLOCK * down.start : BLOCK * down.stop, BLOCK * across.start : BLOCK * across.stop]
+        mask = blocks[down, across].repeat(BLOCK, 0)[: len(part)].repeat(BLOCK // 8, 1)
+        np.copyto(part, dithered(tinted), where=mask)
     return page
 
 
@@ -71,7 +71,7 @@ def _in_blocks(truths: Truths) -> Numbers:
 
 def _photographs(tones: Numbers, height: int) -> Truths | None:
     """Which blocks are a photograph's; None: there is none."""
-    dots = np.full((len(tones), 1), BLOCK * BLOCK)
+    dots = np.full((len(tones), 1), BLOCK * BLOCK, np.uint64)
     dots[-1] = ((height - 1) % BLOCK + 1) * BLOCK
     toned = tones * 255 + dots // 2 >= TONED * dots
     if np.count_nonzero(toned) < MIN_BLOCKS:

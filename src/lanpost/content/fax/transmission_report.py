@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from PIL import Image, ImageDraw
 
 from lanpost.content.fax.furniture import Heading
-from lanpost.content.fax.page import FINE, WIDTH, FaxPage
+from lanpost.content.fax.page import FINE, SUPERFINE, WIDTH, FaxPage
 from lanpost.content.fax.picture import HEIGHTS, image_of, page_of
 from lanpost.content.fax.text_page import LINE, MARGIN, SIZE, TOP, inked, wrapped
 from lanpost.content.fax.typeface import typeface
@@ -47,7 +47,7 @@ class TransmissionReport:
 
     def lines(self) -> Iterator[str]:
         """As text."""
-        quality = "fine" if self.resolution >= FINE else "standard"
+        quality = "superfine" if self.resolution >= SUPERFINE else "fine" if self.resolution >= FINE else "standard"
         yield f"TRANSMISSION REPORT: {'OK' if self.good else 'NOT OK'}"
         yield f"Time:      {self.heading.time}, {self.seconds:.1f} s"
         yield f"From:      {self.heading.sender}"

@@ -12,6 +12,7 @@ from tests.fax_documents import lines_of_text, pdf, photograph
 from lanpost.content.fax.document import open_document
 from lanpost.content.fax.page import FaxPage
 from lanpost.content.fax.profile_s import write_profile_f, write_profile_s
+from lanpost.content.fax.reach import reach_of
 from lanpost.content.fax.text_page import pages_of_text
 from lanpost.errors import InvalidFax
 
@@ -56,7 +57,9 @@ def test_a_fax_as_tiff_is_passed_dot_by_dot_whatever_its_resolution(tmp_path: Pa
 def test_a_finer_fax_is_passed_to_whom_reads_it_and_drawn_anew_for_the_others(tmp_path: Path) -> None:
     page = FaxPage(2592, 3508, 300, 300, bytes(324 * 3508))
     file = saved(tmp_path, b"".join(write_profile_f([page], 1)))
-    assert list(open_document(file, fine=False, rich=True).pages()) == [page]
+    for words, passes in (({"resolution300x300"}, True), (set(), False)):
+        reach = reach_of({"twodimensional", *words})
+        assert (list(open_document(file, fine=False, reach=reach).pages()) == [page]) is passes
     (drawn,) = open_document(file, fine=False).pages()
     assert (drawn.width, drawn.y_dpi) == (1728, 98)
 

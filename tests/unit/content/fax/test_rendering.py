@@ -7,6 +7,7 @@ import sys
 from io import BytesIO
 from pathlib import Path
 
+import pikepdf
 import pytest
 from PIL import Image, ImageFilter
 from tests.fax_documents import A4, LETTER, PHOTO_PAGE, lines_of_text, pdf, photograph, scans
@@ -15,6 +16,10 @@ from lanpost.content.fax import tones
 from lanpost.content.fax.arrays import np
 from lanpost.content.fax.page import FaxPage
 from lanpost.content.fax.picture import image_of
+from lanpost.content.fax.reach import A3 as A3_PAPER
+from lanpost.content.fax.reach import A4 as A4_PAPER
+from lanpost.content.fax.reach import B4 as B4_PAPER
+from lanpost.content.fax.reach import Drawing
 from lanpost.content.fax.rendering import image_count, pages_of_image, pages_of_pdf, pdf_page_count
 from lanpost.content.fax.tones import THRESHOLD, dithered
 from lanpost.errors import InvalidFax
@@ -132,12 +137,12 @@ def test_a_picture_in_colour_is_drawn_in_its_greys() -> None:
 def test_a_pdf_of_scans_is_not_kept_in_memory() -> None:
     """pdfium keeps what it has read of a document; a process draws 40 pages of half a megabyte, then 100."""
     code = (
-        "import resource, sys; from lanpost.content.fax.rendering import pages_of_pdf\n"
+        "import sys; from lanpost.content.fax.rendering import pages_of_pdf\n"
         "for number, page in enumerate(pages_of_pdf(sys.stdin.buffer.read(), False), 1):\n"
-        "    if number in (40, 100): print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n"
+        "    if number in (40, 100): print(*(line for line in open('/proc/self/status') if 'VmHWM' in line))\n"
     )
     done = subprocess.run([sys.executable, "-c", code], input=scans(100, 700), capture_output=True, check=True)
-    early, late = map(int, done.stdout.split())
+    early, late = (int(line.split()[1]) for line in done.stdout.splitlines() if line)
     assert late - early < 12 * 1024  # KiB; the 60 pages between have 30 MiB
 
 
@@ -210,3 +215,47 @@ def test_a_picture_of_absurd_size_is_refused_before_it_is_decoded() -> None:
     bomb = encoded(Image.new("1", (20_000, 20_000)), "PNG")
     with pytest.raises(InvalidFax):
         list(pages_of_image(bomb, False))
+
+
+A3_SIZE = (841.89, 1190.55)
+WIDE = Drawing((A4_PAPER, B4_PAPER, A3_PAPER))
+
+
+def test_pages_of_several_sizes_are_each_drawn_on_the_smallest_paper_that_holds_them() -> None:
+    ink = b"0 0 m 20 20 l 4 w S"
+    sizes = [A4, (728.5, 1031.8), A3_SIZE, (1190.55, 841.89), LETTER, (2000.0, 3000.0)]
+    document = BytesIO()
+    with pikepdf.new() as made:
+        for size in sizes:
+            with pikepdf.open(BytesIO(pdf(ink, size=size))) as one:
+                made.pages.extend(one.pages)
+        made.save(document)
+    pages = list(pages_of_pdf(document.getvalue(), True, WIDE))
+    assert [(page.width, page.height) for page in pages] == [
+        *((1728, 2292), (2048, 2804), (2432, 3234), (2432, 3234), (1728, 2292), (2432, 3234))
+    ]
+    assert all(any(page.raster) for page in pages)
+
+
+def test_a_page_of_a3_keeps_its_size_on_a3() -> None:
+    square = b"200 200 200 200 re f"  # 200 points a side
+    (page,) = pages_of_pdf(pdf(square, size=A3_SIZE), False, WIDE)
+    left, top, right, bottom = box(page)
+    assert (right - left, bottom - top) == pytest.approx((200 * 204 / 72, 200 * 98 / 72), abs=2)
+
+
+def test_superfine_pages_have_twice_the_rows_of_fine_ones() -> None:
+    fine, superfine = (
+        next(pages_of_pdf(pdf(lines_of_text()), True, Drawing((A4_PAPER,), superfine=each)))
+        for each in (False, True)
+    )
+    assert (superfine.y_dpi, superfine.height, superfine.width) == (391, 2 * fine.height, fine.width)
+    assert sum(map(int.bit_count, superfine.raster)) == pytest.approx(
+        2 * sum(map(int.bit_count, fine.raster)), rel=0.1
+    )
+
+
+def test_a_scanned_sheet_of_a3_keeps_its_size_too() -> None:
+    sheet = Image.new("L", (1654, 2339), 255)  # A3 at 141 dots an inch
+    (page,) = pages_of_image(encoded(sheet, "PNG", dpi=(141.4, 141.4)), False, WIDE)
+    assert page.width == 2432

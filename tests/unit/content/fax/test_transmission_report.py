@@ -6,8 +6,9 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
+from PIL import ImageChops
 
-from lanpost.content.fax.furniture import Heading, cover_text, with_header
+from lanpost.content.fax.furniture import Heading, cover_text, titled, with_header
 from lanpost.content.fax.page import FINE, STANDARD, FaxPage
 from lanpost.content.fax.picture import image_of
 from lanpost.content.fax.text_page import pages_of_text
@@ -87,6 +88,22 @@ def test_a_wider_page_gets_its_header_across_its_width() -> None:
     assert (page.width, page.x_dpi, page.y_dpi) == (2592, 300, 300)
     assert box is not None
     assert box[2] > 2300
+
+
+@pytest.mark.parametrize("fine", [False, True])
+def test_a_cover_page_has_its_title_in_the_room_that_its_text_leaves(fine: bool) -> None:
+    text = cover_text(HEADING, "Please read. " * 400, 3)
+    plain = list(pages_of_text(text, fine))
+    first, *others = titled(plain)
+    assert others == plain[1:]
+    assert (first.width, first.height, first.y_dpi) == (plain[0].width, plain[0].height, plain[0].y_dpi)
+    changed = image_of(first).convert("L").point(lambda grey: 255 - grey)
+    before = image_of(plain[0]).convert("L").point(lambda grey: 255 - grey)
+    title = ImageChops.subtract(changed, before).getbbox()
+    assert title is not None
+    assert ImageChops.subtract(before, changed).getbbox() is None
+    assert title[3] < before.getbbox()[1]  # type: ignore[index]
+    assert title[3] - title[1] > 60 * first.y_dpi // 196
 
 
 def test_the_cover_page_names_everybody_and_counts_itself() -> None:
