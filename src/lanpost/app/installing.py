@@ -80,6 +80,7 @@ def install(installation: Installation, archive: Path, wish: Wish, say: Say) -> 
 
 def _plan(installation: Installation, archive: Path, wish: Wish) -> _Plan:
     manifest = check_archive(archive)
+    python = interpreter(installation)
     services = services_of(installation)
     there = services.roles()
     asked = tuple(roles_in_order([*there, *(wish.roles or (() if there else (Role.SERVE,)))]))
@@ -93,7 +94,7 @@ def _plan(installation: Installation, archive: Path, wish: Wish) -> _Plan:
         found += port_problems(settings, asked)
     if found:
         raise InstallationError("; ".join(found))
-    return _Plan(archive, manifest, wheels, interpreter(installation), settings, services, asked, domain)
+    return _Plan(archive, manifest, wheels, python, settings, services, asked, domain)
 
 
 def _wheels(manifest: Archive, roles: Sequence[Role]) -> tuple[Wheel, ...]:
