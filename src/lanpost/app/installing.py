@@ -15,6 +15,7 @@ from pathlib import Path
 
 from lanpost.app.default_file import default_file
 from lanpost.app.install_checks import (
+    command_problem,
     interpreter,
     package_problem,
     place_problems,
@@ -88,6 +89,8 @@ def _plan(installation: Installation, archive: Path, wish: Wish) -> _Plan:
     settings = settings_of(installation)
     domain = _domain(installation, settings, wish.domain)
     found = [*role_problems(asked), *place_problems(installation, room_for(archive, wheels))]
+    if problem := command_problem(installation):
+        found.append(problem)
     if problem := refusal(installation.place(str(settings.data))):
         found.append(problem)
     if installation.is_live and wish.start:
