@@ -259,6 +259,18 @@ def test_a_damaged_file_is_named_and_nothing_is_touched(there: Installation, fir
     assert not there.programs.exists()
 
 
+def test_a_link_to_a_checkout_is_replaced_and_another_program_is_not(there: Installation, first: Path) -> None:
+    there.command.parent.mkdir(parents=True)
+    there.command.write_text("somebody's")
+    with pytest.raises(InstallationError, match="lanpost is there already and is no link of an installation"):
+        put(there, first)
+    assert there.command.read_text() == "somebody's"
+    there.command.unlink()
+    there.command.symlink_to("/srv/checkout/.venv/bin/lanpost")
+    put(there, first)
+    assert there.command.readlink() == Path("/opt/lanpost/current/bin/lanpost")
+
+
 def test_two_at_once_do_not_get_in_each_others_way(with_first: Installation, second: Path) -> None:
     with only_one(with_first), pytest.raises(StoreBusy, match="just now; wait for it"):
         put(with_first, second)
