@@ -250,6 +250,8 @@ INSTALLING = """
 os.makedirs(root + '/opt/lanpost/{version}', exist_ok=True)
 with open(sys.path[0], 'rb') as file, open(root + '/opt/lanpost/{version}/lanpost.pyz', 'wb') as copy:
     copy.write(file.read())
+signature = sys.path[0] + '.publisher.sig'
+print('signed' if os.path.exists(signature) else 'not signed')
 if not os.path.islink(root + '/opt/lanpost/current'):
     os.symlink('{version}', root + '/opt/lanpost/current')
 print('ready:', *sys.argv[1:])

@@ -48,6 +48,14 @@ def test_the_file_arrives_whole_and_installs_itself(ssh: SshLab, file: Path) -> 
     assert not list((ssh.root / "opt/lanpost/.push").glob("*.p*"))
 
 
+def test_its_publishers_signature_goes_along(ssh: SshLab, tmp_path: Path) -> None:
+    file = small_file(tmp_path / "lanpost.pyz")
+    file.with_name("lanpost.pyz.publisher.sig").write_text("-----BEGIN SSH SIGNATURE-----\n")
+    said = ssh.push("mail-host", file)
+    assert re.search("^mail-host  signed$", said, re.MULTILINE), said
+    assert [path.name for path in (ssh.root / "opt/lanpost/.push").iterdir()] == ["lock"]
+
+
 def test_what_is_there_is_not_sent_again(ssh: SshLab, file: Path) -> None:
     (first,) = told(ssh.push("mail-host", file, "--json"))
     assert (first["octets"], first["before"]) == (file.stat().st_size, None)

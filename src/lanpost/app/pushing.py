@@ -20,6 +20,7 @@ from lanpost.content.archive import MANIFEST, read_manifest
 from lanpost.content.chart_offer import ChartOffer, read_offer
 from lanpost.errors import InvalidArchive, InvalidValue, PushFailed
 from lanpost.service.pushing import Parcel, Wishes, check_machine, check_plan, request_for
+from lanpost.store.archive_file import publisher_signature
 from lanpost.store.program_build import room_for
 from lanpost.wire.push import Answer, File, Got, Installed, Installing, Line, Machine, Plan
 
@@ -51,7 +52,7 @@ class Done:
 
 
 def open_parcel(file: Path) -> Parcel:
-    """What a `lanpost.pyz` is. Raises InvalidArchive."""
+    """What a `lanpost.pyz` is. Raises InvalidArchive, and StoreError for a signature that cannot be read."""
     try:
         with file.open("rb") as stream:
             digest = hashlib.file_digest(stream, "sha256").hexdigest()
@@ -62,7 +63,7 @@ def open_parcel(file: Path) -> Parcel:
         raise InvalidArchive(f"{file}: {error.strerror}") from None
     except (zipfile.BadZipFile, KeyError):
         raise InvalidArchive(f"{file} is no lanpost.pyz, or not a whole one: fetch or build it anew") from None
-    return Parcel(archive, digest, size)
+    return Parcel(archive, digest, size, publisher_signature(file))
 
 
 async def push(
@@ -94,7 +95,7 @@ async def push(
         done = Done(parcel.archive.version, plan.current, octets, tuple(each.path for each in files))
         if dry_run:
             return done
-        lines = await _carry_out(connection, file, offset, octets, files, arguments, watcher)
+        lines = await _carry_out(connection, file, parcel, offset, octets, files, arguments, watcher)
         return replace(done, remarks=tuple(line for line in lines if line.startswith(_REMARK)))
 
 
@@ -121,6 +122,7 @@ async def ask_for_chart(host: str, way: Way) -> ChartOffer:
 async def _carry_out(
     connection: SshConnection,
     file: Path,
+    parcel: Parcel,
     offset: int,
     octets: int,
     files: Sequence[File],
@@ -128,7 +130,7 @@ async def _carry_out(
     watcher: Watcher,
 ) -> list[str]:
     """The lines that the installation printed."""
-    connection.session.go(offset, files, arguments)
+    connection.session.go(offset, files, arguments, parcel.signature)
     await connection.send()
     total = offset + octets
     watcher.sent(offset, total)
