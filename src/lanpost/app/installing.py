@@ -131,7 +131,7 @@ def _install(installation: Installation, plan: _Plan, wish: Wish, say: Say) -> l
         say(f"user {USER}, configuration and data folder")
         _make_folders(installation, plan)
         if installation.is_live and set(plan.asked) != {Role.AGENT}:
-            check_configuration(installation, made, plan.interpreter)
+            check_configuration(installation, made, plan.interpreter, version)
     except BaseException:
         shutil.rmtree(made, ignore_errors=True)
         raise
