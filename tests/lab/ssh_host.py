@@ -36,6 +36,7 @@ LOGINS = {
     "fish": "/usr/bin/fish",
     "ash": "{folder}/ash",
     "noisy": "printf 'Welcome!\\nThe disk is 90 %% full. '; echo a warning >&2; exec /bin/bash \"$@\"",
+    "strict": 'umask 077; exec /bin/dash "$@"',
     "pythonless": 'PATH=/nonexistent exec /bin/dash "$@"',
     "old": 'PATH={folder}/old:$PATH exec /bin/dash "$@"',
     "riscv": 'PATH={folder}/riscv:$PATH exec /bin/dash "$@"',

@@ -270,6 +270,17 @@ def test_a_configuration_is_written_where_there_is_none_and_never_over_another(
     assert (ssh.root / "etc/lanpost/lanpost.toml").read_text() == 'domain = "ward.lan"\n'
 
 
+def test_the_services_user_reaches_what_a_strict_umask_would_have_closed(
+    ssh: SshLab, file: Path, tmp_path: Path
+) -> None:
+    own = tmp_path / "own.toml"
+    own.write_text('domain = "ward.lan"\n')
+    ssh.push("strict@mail-host", file, "--config", own)
+    for folder in ("opt", "opt/lanpost", "etc", "etc/lanpost"):
+        assert (ssh.root / folder).stat().st_mode & 0o777 == 0o755, folder
+    assert (ssh.root / "opt/lanpost/.push").stat().st_mode & 0o777 == 0o700
+
+
 def test_a_configuration_that_nobody_could_use_is_not_sent(ssh: SshLab, file: Path, tmp_path: Path) -> None:
     own = tmp_path / "own.toml"
     own.write_text("domian = 'ward.lan'\n")

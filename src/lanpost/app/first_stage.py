@@ -266,6 +266,7 @@ def tidy(here: Here) -> None:
 def carry_out(request: Any, go: Any) -> None:
     """The push itself."""
     here = Here(request)
+    os.umask(0o022)  # whatever root's is here: the service's user has to reach programs and configuration
     os.makedirs(here.folder, 0o755, exist_ok=True)
     os.chmod(here.folder, 0o700)
     lock = locked(here)
