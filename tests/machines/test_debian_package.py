@@ -10,6 +10,7 @@ from tests.built_file import shared_folder
 from tests.machines.callers import Caller, Callers, be_greeted_by_pop3, hand_in_a_mail
 from tests.machines.debian_package import DebianMachine, built_package
 from tests.machines.machine import Machine
+from tests.machines.test_install import DOES_NOT_SERVE
 
 pytestmark = [pytest.mark.machine, pytest.mark.timeout(300)]
 
@@ -68,6 +69,11 @@ def test_it_serves_is_upgraded_under_load_and_leaves_nothing_when_purged(
     assert "lanpost" not in machine.read("/etc/passwd") + machine.read("/etc/group")
 
 
+@pytest.fixture
+def faulty(pyz: Path, tmp_path: Path) -> Path:
+    return built_package(pyz, tmp_path / "faulty", "0.3.0", {"lanpost/cli/serve.py": DOES_NOT_SERVE})
+
+
 def test_beside_an_installation_by_hand_it_is_refused(machine: Machine, package: Path) -> None:
     host = DebianMachine(machine, package)
     machine.run("mkdir", "-p", "/opt/lanpost/0.1.0")
@@ -96,10 +102,10 @@ def test_held_port_is_said_and_another_python_is_taken_up(machine: Machine, pack
     assert host.lanpost("status", "--ready") == "ready\n"
 
 
-def test_an_older_version_that_does_not_take_the_data_leaves_the_newer_serving(
-    machine: Machine, package: Path, later: Path
+def test_a_version_that_cannot_serve_here_leaves_the_one_before_serving(
+    machine: Machine, package: Path, later: Path, faulty: Path
 ) -> None:
-    host = DebianMachine(machine, package, later)
+    host = DebianMachine(machine, package, later, faulty)
     host.install(later)
     data = "/var/lib/lanpost/format.json"
     written = machine.read(data)
@@ -109,8 +115,12 @@ def test_an_older_version_that_does_not_take_the_data_leaves_the_newer_serving(
     assert "does not take the configuration or the data here" in said
     assert "of format 99" in said
     assert (host.status(), host.state("is-active")) == ("iF 0.1.0", "active")
-    assert machine.run("lanpost", "version").startswith(f"lanpost {LATER} ")
     machine.write(data, written, 0o600)
     machine.run("chown", "lanpost:", data)
-    host.dpkg("--configure", "lanpost")
-    assert machine.run("lanpost", "version").startswith("lanpost 0.1.0 ")
+    assert host.lanpost_json("status")["version"] == LATER
+
+    said = host.try_to_install(faulty)
+    assert "this version has a fault" in said, "the last words of the new one"
+    assert f"Gone back to {LATER}, which runs again" in said
+    assert (host.status(), host.lanpost_json("status")["version"]) == ("iF 0.3.0", LATER)
+    assert machine.run("lanpost", "version").startswith(f"lanpost {LATER} ")

@@ -67,6 +67,7 @@ def start(installation: Installation, say: Say) -> list[str]:
         raise InstallationError(problem)
     with only_one(installation):
         left = _start(installation, say) if Path("/run/systemd/system").is_dir() else []
+        installation.forget_previous()  # back and forth go by dpkg here
         installation.set_unproven(None)
         installation.clean()
     return left
