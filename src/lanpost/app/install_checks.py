@@ -87,6 +87,14 @@ def place_problems(installation: Installation, room: Room) -> Iterator[str]:
         yield f"{place}: {room.files} files are needed and room is for {system.f_favail} (inodes): remove some"
 
 
+def command_problem(installation: Installation) -> str:
+    """A program of that name that is somebody else's is not replaced; a link, as to a checkout, is."""
+    command = installation.command
+    if command.is_symlink() or not command.exists():
+        return ""
+    return f"{command} is there already and is no link of an installation: move it away, or remove what it is of"
+
+
 def role_problems(roles: Collection[Role]) -> Iterator[str]:
     if Role.SERVE in roles and Role.DIRECTORY in roles:
         yield (
