@@ -74,15 +74,22 @@ def faulty(pyz: Path, tmp_path: Path) -> Path:
     return built_package(pyz, tmp_path / "faulty", "0.3.0", {"lanpost/cli/serve.py": DOES_NOT_SERVE})
 
 
-def test_beside_an_installation_by_hand_it_is_refused(machine: Machine, package: Path) -> None:
-    host = DebianMachine(machine, package)
+def install_by_hand(machine: Machine) -> None:
+    """What there is of it for the package to see."""
     machine.run("mkdir", "-p", "/opt/lanpost/0.1.0")
     machine.run("ln", "-s", "0.1.0", "/opt/lanpost/current")
+
+
+def test_beside_an_installation_by_hand_it_is_refused(machine: Machine, package: Path) -> None:
+    host = DebianMachine(machine, package)
+    install_by_hand(machine)
     assert "run `lanpost uninstall`" in host.try_to_install(package)
     assert not machine.exists("/usr/lib/lanpost")
 
 
-def test_held_port_is_said_and_another_python_is_taken_up(machine: Machine, package: Path) -> None:
+def test_held_port_is_said_another_python_is_taken_up_and_a_purge_spares_what_another_has(
+    machine: Machine, package: Path
+) -> None:
     host = DebianMachine(machine, package)
     machine.run("systemd-run", "--quiet", "--unit=another", "python3", "-m", "http.server", "25")
     machine.wait_until(lambda: bool(machine.run("ss", "-Hltn", "sport = :25")), "the other server")
@@ -100,6 +107,13 @@ def test_held_port_is_said_and_another_python_is_taken_up(machine: Machine, pack
     machine.run("dpkg-trigger", "--no-await", "--by-package=python3-minimal", "/usr/bin/python3")
     host.dpkg("--configure", "--pending")
     assert host.lanpost("status", "--ready") == "ready\n"
+
+    # Installed by hand after the package was removed: then data are that one's.
+    host.dpkg("--remove", "lanpost")
+    install_by_hand(machine)
+    host.dpkg("--purge", "lanpost")
+    assert machine.exists("/var/lib/lanpost/format.json")
+    assert "lanpost:" in machine.read("/etc/passwd")
 
 
 def test_a_version_that_cannot_serve_here_leaves_the_one_before_serving(

@@ -76,7 +76,10 @@ def start(installation: Installation, say: Say) -> list[str]:
 def _start(installation: Installation, say: Say) -> list[str]:
     units, settings = PackagedUnits(installation), settings_of(installation)
     before, left, roles = installation.unproven(), [], []
-    for role in units.roles():
+    wanted = units.roles()
+    if not wanted:
+        left.append("no service is enabled: `systemctl enable --now lanpost` starts the mail server")
+    for role in wanted:
         taken = [] if units.is_active(role) else list(port_problems(settings, [role]))
         if taken:
             left.append(f"{role} is not started: {'; '.join(taken)}; then start it with systemctl")
