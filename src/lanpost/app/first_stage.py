@@ -27,6 +27,8 @@ MAX_LINE = 1 << 20  # octets of one line to us: a configuration may be in it
 MAX_FILE = 1 << 15  # octets of a configuration that are told of
 CHUNK = 1 << 17
 TOLD_EVERY = 0.2  # seconds between two words on how much has come
+# Of what is run here, whatever that of the login was.
+ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}
 SILENCE = 60  # seconds without an octet after which the pushing side is taken for gone
 
 
@@ -131,8 +133,8 @@ class Here:
             return file.read(MAX_FILE).decode("utf-8", "replace")
 
 
-def plan(request: Any) -> None:
-    """What is here, for the pushing side to decide by."""
+def tell_machine() -> None:
+    """Say what this is, and whom we have logged in as."""
     tell(
         "machine",
         python=list(sys.version_info[:3]),
@@ -143,6 +145,11 @@ def plan(request: Any) -> None:
         system=platform.system(),
         uid=os.geteuid(),
     )
+
+
+def plan(request: Any) -> None:
+    """What is here, for the pushing side to decide by."""
+    tell_machine()
     if os.geteuid() != 0 and not request["root"]:
         return  # the rest is not for everybody to see, and the pushing side will say so
     here = Here(request)
@@ -241,13 +248,12 @@ def write_files(here: Here, files: Any) -> Any:
 
 def install(file: str, arguments: Any) -> int:
     """Run the file's own `install`; its lines are told. Its status."""
-    environment = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}
     process = subprocess.Popen(
         [sys.executable, "-I", file, "install", *arguments],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        env=environment,
+        env=ENVIRONMENT,
         start_new_session=True,
     )
     assert process.stdout
@@ -293,19 +299,14 @@ def carry_out(request: Any, go: Any) -> None:
 
 def ask(request: Any) -> None:
     """Run a command that is here, and tell what it printed."""
-    tell(
-        "machine",
-        python=list(sys.version_info[:3]),
-        executable=sys.executable,
-        machine=platform.machine(),
-        bits=struct.calcsize("P") * 8,
-        libc=list(platform.libc_ver()),
-        system=platform.system(),
-        uid=os.geteuid(),
-    )
+    tell_machine()
     try:
         process = subprocess.Popen(
-            request["command"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            request["command"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=ENVIRONMENT,
         )
     except OSError as error:
         tell("answer", status=127, output="", errors=str(error))

@@ -27,7 +27,7 @@ from lanpost.wire.push import Answer, File, Got, Installed, Installing, Line, Ma
 CHUNK = 1 << 18  # octets read from the file at a time
 _OURS = "lanpost: "  # begins the line in which a command of ours says what is wrong
 _REMARK = "next: "  # begins a line in which `install` says what is left to do
-COMMAND = "/usr/local/bin/lanpost"  # where an installation has it
+COMMAND = "lanpost"  # in /usr/local/bin, or in /usr/bin where it is a Debian package
 
 
 class Watcher(Protocol):
