@@ -98,4 +98,5 @@ class HostProgress:
     def failed(self) -> None:
         """It is not; why is said elsewhere, where there is room for it."""
         self._row.text = "failed"
+        self._row.share = None
         self._progress.draw(now=True)
