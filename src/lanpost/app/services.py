@@ -27,6 +27,16 @@ _NOT_NOW = "policy-rc.d returned 101"  # deb-systemd-invoke, where nothing shall
 _UNITS = "/etc/systemd/system"
 _WANTED = f"{_UNITS}/multi-user.target.wants"
 _SCRIPTS = "/etc/init.d"
+_ROTATION = """\
+/var/log/lanpost-*.log {
+    weekly
+    rotate 4
+    compress
+    copytruncate
+    missingok
+    notifempty
+}
+"""
 
 
 class Services(Protocol):
@@ -176,6 +186,7 @@ class InitScripts:
     def __init__(self, installation: Installation) -> None:
         self._installation = installation
         self._folder = installation.place(_SCRIPTS)
+        self._rotation = installation.place("/etc/logrotate.d/lanpost")
 
     def roles(self) -> list[Role]:
         return [role for role in Role if self._script(role).exists()]
@@ -184,6 +195,9 @@ class InitScripts:
         return f"/etc/init.d/{self._script(role).name} start"
 
     def put(self, roles: Sequence[Role], version: Path) -> None:
+        if self._rotation.parent.is_dir():
+            replace_file(self._rotation, _ROTATION.encode(), 0o644)
+            self._rotation.chmod(0o644)
         for role in roles:
             text = (version / "share/init.d" / script_name(role)).read_bytes()
             replace_file(self._script(role), text, 0o755)
@@ -203,6 +217,8 @@ class InitScripts:
                     raise InstallationError(f"{self._script(role)} stop: {_words(done)}")
             self._script(role).unlink(missing_ok=True)
             self._update_rc(script_name(role), "remove")
+        if not self.roles():
+            self._rotation.unlink(missing_ok=True)
         if self._folder.is_dir():
             sync_folder(self._folder)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import os
 import shutil
 import signal
@@ -23,6 +24,7 @@ from lanpost.app.settings import Settings
 from lanpost.app.uninstalling import uninstall
 from lanpost.errors import InstallationError, StoreBusy, StoreError
 from lanpost.model.role import Role
+from lanpost.store.formats import FILE_NAME
 from lanpost.store.installation import Installation, only_one
 
 UNITS = "/etc/systemd/system"
@@ -190,6 +192,25 @@ def test_rollback_goes_back_and_forward_again(with_first: Installation, second: 
     assert unit.read_text() == text
 
 
+def test_rollback_goes_on_where_one_was_broken_off(with_first: Installation, second: Path) -> None:
+    put(with_first, second)
+    with_first.set_unproven("2.0")
+    with_first.set_current("1.0")
+    roll_back(with_first, lambda _: None)
+    assert (with_first.current(), with_first.previous(), with_first.unproven()) == ("1.0", "2.0", None)
+
+
+def test_rollback_goes_back_from_an_installation_that_was_broken_off(
+    with_first: Installation, second: Path, tmp_path: Path
+) -> None:
+    put(with_first, second)
+    put(with_first, light_archive(tmp_path, "3.0"))
+    with_first.set_previous("1.0")
+    with_first.set_unproven("2.0")
+    roll_back(with_first, lambda _: None)
+    assert (with_first.current(), with_first.previous(), with_first.unproven()) == ("2.0", "3.0", None)
+
+
 def test_rollback_says_why_there_is_nothing_to_go_back_to(there: Installation, first: Path) -> None:
     with pytest.raises(InstallationError, match="nothing is installed"):
         roll_back(there, lambda _: None)
@@ -208,6 +229,19 @@ def test_rollback_to_a_version_that_no_longer_starts_changes_nothing(
     assert with_first.current() == "2.0"
 
 
+def test_nothing_is_put_before_a_data_folder_that_is_too_new_for_it(
+    with_first: Installation, first: Path, second: Path
+) -> None:
+    put(with_first, second)
+    newer = {"format": 99, "program": "7.0"}
+    (with_first.place("/var/lib/lanpost") / FILE_NAME).write_text(json.dumps(newer))
+    with pytest.raises(InstallationError, match=r"nothing is changed: .*format 99"):
+        roll_back(with_first, lambda _: None)
+    with pytest.raises(InstallationError, match="format 99"):
+        put(with_first, first)
+    assert (with_first.current(), with_first.previous()) == ("2.0", "1.0")
+
+
 def test_a_version_that_does_not_start_is_never_put_in_force(with_first: Installation, tmp_path: Path) -> None:
     broken = light_archive(tmp_path, "2.0", {"lanpost/cli/completion.py": "raise SystemExit('no way')"})
     with pytest.raises(InstallationError, match="the new version does not start here: no way"):
@@ -223,6 +257,18 @@ def test_a_damaged_file_is_named_and_nothing_is_touched(there: Installation, fir
     with pytest.raises(StoreError, match="is damaged"):
         put(there, damaged)
     assert not there.programs.exists()
+
+
+def test_a_link_to_a_checkout_is_replaced_and_another_program_is_not(there: Installation, first: Path) -> None:
+    there.command.parent.mkdir(parents=True)
+    there.command.write_text("somebody's")
+    with pytest.raises(InstallationError, match="lanpost is there already and is no link of an installation"):
+        put(there, first)
+    assert there.command.read_text() == "somebody's"
+    there.command.unlink()
+    there.command.symlink_to("/srv/checkout/.venv/bin/lanpost")
+    put(there, first)
+    assert there.command.readlink() == Path("/opt/lanpost/current/bin/lanpost")
 
 
 def test_two_at_once_do_not_get_in_each_others_way(with_first: Installation, second: Path) -> None:
@@ -258,8 +304,43 @@ def test_uninstall_leaves_data_and_configuration_unless_purged(there: Installati
     assert (data / "mail").exists()
     assert any(str(there.configuration) in line and str(data) in line for line in said)
     put(there, first)
+    there.configuration.write_text('data = "/srv/mails"\n')
+    there.place("/srv/mails").mkdir(parents=True)
     uninstall(there, [], said.append, purge=True)
     assert list(there.root.rglob("*lanpost*")) == []
+    assert "kept: /srv/mails, which the configuration names: remove it by hand" in said
+
+
+def test_what_is_not_ours_beside_the_versions_is_never_removed(
+    with_first: Installation, second: Path, tmp_path: Path
+) -> None:
+    mail = with_first.programs / "data/mailboxes/anna/mail"
+    mail.parent.mkdir(parents=True)
+    mail.touch()
+    with_first.configuration.write_text('data = "/opt/lanpost/data"\n')
+    put(with_first, second)
+    put(with_first, light_archive(tmp_path, "3.0"))
+    assert with_first.versions() == ["2.0", "3.0"]
+    assert mail.exists()
+    said: list[str] = []
+    uninstall(with_first, [], said.append, purge=True)
+    assert mail.exists()
+    assert [path.name for path in with_first.programs.iterdir()] == ["data"]
+    assert any(str(with_first.programs / "data") in line for line in said if line.startswith("kept"))
+
+
+def test_a_purge_does_not_follow_a_link_in_the_data_folders_place(with_first: Installation) -> None:
+    data, disk = with_first.place("/var/lib/lanpost"), with_first.place("/srv/mail")
+    disk.mkdir(parents=True)
+    (disk / "mail").touch()
+    data.rmdir()
+    data.symlink_to(disk)
+    said: list[str] = []
+    uninstall(with_first, [], said.append, purge=True)
+    assert (disk / "mail").exists()
+    assert not data.is_symlink()
+    assert not with_first.configuration.exists()
+    assert any(str(disk) in line for line in said if line.startswith("kept"))
 
 
 def test_uninstalling_one_role_leaves_the_other(there: Installation, first: Path) -> None:
@@ -276,9 +357,11 @@ def test_uninstalling_one_role_leaves_the_other(there: Installation, first: Path
 
 def test_without_systemd_init_scripts_are_written(tmp_path: Path, first: Path) -> None:
     there = Installation(tmp_path / "root")
-    scripts = there.place("/etc/init.d")
+    scripts, rotation = there.place("/etc/init.d"), there.place("/etc/logrotate.d")
     scripts.mkdir(parents=True)
+    rotation.mkdir()
     put(there, first, Role.AGENT)
+    assert "/var/log/lanpost-*.log" in (rotation / "lanpost").read_text()
     script = scripts / "lanpost-agent"
     assert 'exec /opt/lanpost/current/bin/lanpost service "$1" agent\n' in script.read_text()
     assert script.stat().st_mode & 0o777 == 0o755
