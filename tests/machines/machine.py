@@ -166,6 +166,7 @@ class Machine:
         """A command that goes on running, until the machine is off."""
         program = Program(f"{self.name}: {name}", self._within(command), stdin=stdin)
         self._exit.callback(program.stop)
+        self._exit.callback(self.stop)  # first: what runs in there is no child of ours, and holds its output open
         return program
 
     def write(self, path: str, text: str, mode: int = 0o644) -> None:

@@ -18,7 +18,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from lanpost.errors import StoreBusy
-from lanpost.store.files import store_error
+from lanpost.store.files import give_to_folders_owner, store_error
 
 log = logging.getLogger(__name__)
 
@@ -89,10 +89,12 @@ def only_agent(folder: Path) -> Iterator[None]:
     """Be the one agent of this folder while inside. Raises StoreBusy, naming the process that is it."""
     file = folder / LOCK_FILE
     try:
-        handle = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        # Root may be here, in a folder of the service's: it follows no link that one has put there.
+        handle = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     except OSError as error:
         raise store_error(error, str(file)) from None
     try:
+        give_to_folders_owner(file, handle)
         if not _lock(handle):
             other = os.read(handle, 32).decode("ascii", "replace").strip()
             raise StoreBusy(f"{folder}: another agent (process {other}) uses it; stop that one first")

@@ -187,6 +187,5 @@ async def recognised(text: str) -> tuple[Enrolment, str]:
 def _write(file: Path, document: dict[str, Any]) -> None:
     try:
         replace_file(file, json.dumps(document, indent=1).encode(), 0o600)
-        give_to_folders_owner(file)
     except OSError as error:
         raise store_error(error, str(file)) from None

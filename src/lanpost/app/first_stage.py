@@ -27,6 +27,8 @@ MAX_LINE = 1 << 20  # octets of one line to us: a configuration may be in it
 MAX_FILE = 1 << 15  # octets of a configuration that are told of
 CHUNK = 1 << 17
 TOLD_EVERY = 0.2  # seconds between two words on how much has come
+# Of what is run here, whatever that of the login was.
+ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}
 SILENCE = 60  # seconds without an octet after which the pushing side is taken for gone
 
 
@@ -131,8 +133,8 @@ class Here:
             return file.read(MAX_FILE).decode("utf-8", "replace")
 
 
-def plan(request: Any) -> None:
-    """What is here, for the pushing side to decide by."""
+def tell_machine() -> None:
+    """Say what this is, and whom we have logged in as."""
     tell(
         "machine",
         python=list(sys.version_info[:3]),
@@ -143,6 +145,11 @@ def plan(request: Any) -> None:
         system=platform.system(),
         uid=os.geteuid(),
     )
+
+
+def plan(request: Any) -> None:
+    """What is here, for the pushing side to decide by."""
+    tell_machine()
     if os.geteuid() != 0 and not request["root"]:
         return  # the rest is not for everybody to see, and the pushing side will say so
     here = Here(request)
@@ -210,6 +217,15 @@ def receive(here: Here, offset: int) -> None:
     tell("got", octets=offset)
 
 
+def write_signature(path: str, text: str) -> None:
+    """What the file's publisher has signed it with, beside it; `install` takes it along."""
+    if os.path.exists(path):
+        os.unlink(path)
+    if text:
+        with open(path, "wb") as file:
+            file.write(text.encode("ascii"))
+
+
 def write_files(here: Here, files: Any) -> Any:
     """Those of the configuration that are not there; their paths, to be taken away if all was in vain."""
     written = []
@@ -232,13 +248,12 @@ def write_files(here: Here, files: Any) -> Any:
 
 def install(file: str, arguments: Any) -> int:
     """Run the file's own `install`; its lines are told. Its status."""
-    environment = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}
     process = subprocess.Popen(
         [sys.executable, "-I", file, "install", *arguments],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        env=environment,
+        env=ENVIRONMENT,
         start_new_session=True,
     )
     assert process.stdout
@@ -250,13 +265,14 @@ def install(file: str, arguments: Any) -> int:
 def tidy(here: Here) -> None:
     """Away with what is of no use any more: parts of other pushes, and the file, of which there is a copy now."""
     for name in os.listdir(here.folder):
-        if name.endswith((".part", ".pyz")):
+        if name.endswith((".part", ".pyz", ".sig")):
             os.unlink(os.path.join(here.folder, name))
 
 
 def carry_out(request: Any, go: Any) -> None:
     """The push itself."""
     here = Here(request)
+    os.umask(0o022)  # whatever root's is here: the service's user has to reach programs and configuration
     os.makedirs(here.folder, 0o755, exist_ok=True)
     os.chmod(here.folder, 0o700)
     lock = locked(here)
@@ -267,6 +283,8 @@ def carry_out(request: Any, go: Any) -> None:
     if not file:
         receive(here, go["offset"])
         file = here.whole
+    if file == here.whole:
+        write_signature(file + ".publisher.sig", go["signature"])
     written = write_files(here, go["files"])
     tell("installing")
     status = install(file, go["arguments"])
@@ -281,19 +299,14 @@ def carry_out(request: Any, go: Any) -> None:
 
 def ask(request: Any) -> None:
     """Run a command that is here, and tell what it printed."""
-    tell(
-        "machine",
-        python=list(sys.version_info[:3]),
-        executable=sys.executable,
-        machine=platform.machine(),
-        bits=struct.calcsize("P") * 8,
-        libc=list(platform.libc_ver()),
-        system=platform.system(),
-        uid=os.geteuid(),
-    )
+    tell_machine()
     try:
         process = subprocess.Popen(
-            request["command"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            request["command"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=ENVIRONMENT,
         )
     except OSError as error:
         tell("answer", status=127, output="", errors=str(error))

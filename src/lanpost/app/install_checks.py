@@ -62,6 +62,16 @@ def package_problem(installation: Installation) -> str:
     )
 
 
+def package_remark(installation: Installation) -> str:
+    """Where the package was removed and not purged."""
+    if not installation.place("/var/lib/dpkg/info/lanpost.postrm").exists():
+        return ""
+    return (
+        f"dpkg still counts {installation.configuration} as the removed package's: `apt purge lanpost` would take "
+        "it away, so keep a copy before you say that; all else stays"
+    )
+
+
 def place_problems(installation: Installation, room: Room) -> Iterator[str]:
     """Whether programs can lie and run where they shall."""
     place = next(path for path in (installation.programs, *installation.programs.parents) if path.exists())

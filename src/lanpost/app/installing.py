@@ -18,6 +18,7 @@ from lanpost.app.install_checks import (
     command_problem,
     interpreter,
     package_problem,
+    package_remark,
     place_problems,
     port_problems,
     role_problems,
@@ -159,6 +160,8 @@ def _install(installation: Installation, plan: _Plan, wish: Wish, say: Say) -> l
         left = prove(installation, plan.services, plan.asked, plan.settings, say, go_back)
     else:
         settle(installation)
+    if remark := package_remark(installation):
+        left.append(remark)
     if isinstance(plan.services, NoServices):
         left += [
             f"nobody starts services here: start it with `{PROGRAM} {role}`, as the user {USER} with the right to "

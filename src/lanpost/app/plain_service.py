@@ -43,10 +43,11 @@ class PlainService:
         """Of the running service; a number that has become another process's is none."""
         try:
             pid = int(self._pid_file.read_text("ascii"))
-            words = Path(f"/proc/{pid}/cmdline").read_bytes().decode("utf-8", "replace").split("\0")
         except (OSError, ValueError):
             return None
-        return pid if self._role in words and any("lanpost" in word for word in words) else None
+        # As `_spawn` starts it. What ends in `lanpost service start serve` is whoever asks.
+        *_, program, role = ["", "", *_words(pid)]
+        return pid if role == self._role and "lanpost" in program else None
 
     def start(self) -> None:
         """Start it, if it does not run, and return once it serves."""
@@ -171,12 +172,20 @@ def _command() -> list[str]:
     return [*own[:-1], PROGRAM] if own[-1] == str(Path(PROGRAM).resolve()) else own
 
 
+def _words(pid: int) -> list[str]:
+    """What a process was started with."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().decode("utf-8", "replace").split("\0")[:-1]
+    except OSError:
+        return []
+
+
 def _lives(pid: int) -> bool:
-    """A child of ours that has ended is waited for, so that it is gone."""
+    """A child of ours that has ended is waited for; one of others counts as ended though nobody waits for it."""
     with contextlib.suppress(ChildProcessError):
         os.waitpid(pid, os.WNOHANG)
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        state = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace").rpartition(") ")[2][:1]
+    except OSError:
         return False
-    return True
+    return state not in ("Z", "X")  # proc(5): ended; a container's first process may be no init, which would ask

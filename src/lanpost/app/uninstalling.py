@@ -52,7 +52,8 @@ def _remove_program(installation: Installation, say: Say, *, purge: bool) -> Non
     unlink_all(installation)
     data, configuration = installation.place(HOME), installation.configuration
     say(f"{installation.programs}: removed")
-    shutil.rmtree(installation.programs)
+    if left := installation.remove():
+        say(f"kept: {', '.join(map(str, left))}, which is no part of the program")
     if not purge:
         kept = [str(path) for path in (configuration, data) if path.exists()]
         if kept:
@@ -62,11 +63,23 @@ def _remove_program(installation: Installation, say: Say, *, purge: bool) -> Non
     if (elsewhere := _data_elsewhere(installation)) is not None:
         say(f"kept: {elsewhere}, which the configuration names: remove it by hand")
     for folder in (data, configuration.parent):
-        if folder.exists():
-            shutil.rmtree(folder)
+        _remove_folder(folder, say)
     for log in installation.place("/var/log").glob("lanpost-*.log*"):
         log.unlink()
     remove_user(installation)
+
+
+def _remove_folder(folder: Path, say: Say) -> None:
+    """A link goes and what it leads to stays; a file system mounted there is emptied, and stays."""
+    if folder.is_symlink():
+        say(f"kept: {folder.resolve()}, to which {folder} has led: remove it by hand")
+        folder.unlink()
+    elif folder.is_mount():
+        for path in folder.iterdir():
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+        say(f"kept: {folder}, now empty: a file system is mounted there")
+    elif folder.exists():
+        shutil.rmtree(folder)
 
 
 def _data_elsewhere(installation: Installation) -> Path | None:

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import click
 
-from lanpost.app.enrolment import FILE, load, recognised, save
+from lanpost.app.enrolment import load, recognised, save
 from lanpost.app.lease_hook import FOLDER, main
 from lanpost.app.lease_sender import TROUBLE
 from lanpost.cli.options import print_json, with_json
 from lanpost.errors import StoreError
 from lanpost.model.token import MAX_TOKEN
-from lanpost.store.files import give_to_folders_owner, store_error
+from lanpost.store.files import store_error
 from lanpost.store.lease_spool import LeaseSpool, age_of
 
 with_folder = click.option(
@@ -41,7 +41,6 @@ def enrol(token: str, folder: str) -> None:
     try:
         place.mkdir(mode=0o700, parents=True, exist_ok=True)
         save(place, held)
-        give_to_folders_owner(place / FILE)
     except OSError as error:
         raise store_error(error, folder) from None
     click.echo(f"enrolled as {held.token.address}, with the server at {', '.join(held.token.urls)}")

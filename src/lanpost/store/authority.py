@@ -262,7 +262,6 @@ def _make_ca(folder: Path, now: datetime) -> None:
 
 def _write(path: Path, content: bytes, mode: int = 0o600) -> None:
     replace_file(path, content, mode)
-    give_to_folders_owner(path)
 
 
 def _subject(name: str, unit: str = "") -> x509.Name:
@@ -327,9 +326,10 @@ def _damaged(folder: Path, what: str) -> StoreError:
 @contextlib.contextmanager
 def _locked(folder: Path) -> Iterator[None]:
     """One process at a time; the lock goes with the process that held it."""
-    handle = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    path = folder / ".lock"
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
-        give_to_folders_owner(folder / ".lock")
+        give_to_folders_owner(path, handle)
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
     finally:

@@ -229,9 +229,8 @@ class XmlFileChart:
     def _write(self, data: bytes) -> None:
         """The first file of all."""
         part = self.file.with_name(f".{self.file.name}.{secrets.token_hex(6)}")
-        write_new_file(part, (data,))
+        write_new_file(part, (data,), for_folders_owner=True)
         try:
-            give_to_folders_owner(part)
             part.replace(self.file)
         except BaseException:
             part.unlink(missing_ok=True)
@@ -296,9 +295,9 @@ class XmlFileChart:
         path = self.file.with_name(self.file.name + LOCK_SUFFIX)
         try:
             is_new = not path.exists()
-            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
             if is_new:
-                give_to_folders_owner(path)
+                give_to_folders_owner(path, handle)
         except OSError as error:
             raise store_error(error, f"{path} cannot be opened") from error
         try:

@@ -45,16 +45,20 @@ def write_all(handle: int, data: bytes) -> None:
         written += os.write(handle, memoryview(data)[written:])
 
 
-def write_new_file(path: str | Path, chunks: Iterable[bytes], mode: int = 0o600) -> int:
+def write_new_file(
+    path: str | Path, chunks: Iterable[bytes], mode: int = 0o600, *, for_folders_owner: bool = False
+) -> int:
     """Make a file that must not exist yet, with its content on disk. Returns its octets.
 
     Nothing is left of it on any failure, that of `chunks` itself included. Its name is durable only after
-    `sync_folder`.
+    `sync_folder`. `for_folders_owner`: see `give_to_folders_owner`.
     """
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     size = 0
     try:
         try:
+            if for_folders_owner:
+                give_to_folders_owner(Path(path), handle)
             for chunk in chunks:
                 write_all(handle, chunk)
                 size += len(chunk)
@@ -68,9 +72,12 @@ def write_new_file(path: str | Path, chunks: Iterable[bytes], mode: int = 0o600)
 
 
 def replace_file(path: Path, data: bytes, mode: int = 0o600) -> None:
-    """Put a file in place of the one of that name, durably: whoever opens it sees the old or the new, whole."""
+    """Put a file in place of the one of that name, durably: whoever opens it sees the old or the new, whole.
+
+    Where root does so it is the folder's owner's, from the start.
+    """
     fresh = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
-    write_new_file(fresh, (data,), mode)
+    write_new_file(fresh, (data,), mode, for_folders_owner=True)
     try:
         fresh.replace(path)
     except BaseException:
@@ -80,11 +87,13 @@ def replace_file(path: Path, data: bytes, mode: int = 0o600) -> None:
 
 
 def make_file_once(path: Path, data: bytes) -> None:
-    """Make a file durably where there is none. Of several who do so at once, one is first and its file stays."""
+    """Make a file durably where there is none. Of several who do so at once, one is first and its file stays.
+
+    Where root does so it is the folder's owner's.
+    """
     fresh = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
-    write_new_file(fresh, [data])
+    write_new_file(fresh, [data], for_folders_owner=True)
     try:
-        give_to_folders_owner(fresh)
         os.link(fresh, path)  # unlike a rename
     except FileExistsError:
         pass
@@ -93,8 +102,14 @@ def make_file_once(path: Path, data: bytes) -> None:
     sync_folder(path.parent)
 
 
-def give_to_folders_owner(path: Path) -> None:
-    """What root made in a service's folder belongs to that service: it must be able to use it."""
+def give_to_folders_owner(path: Path, handle: int | None = None) -> None:
+    """What root made in a service's folder belongs to that service: it must be able to use it.
+
+    By its `handle`, if it is a file: that user may have put another in its place meanwhile.
+    """
     if os.geteuid() == 0:
         folder = path.parent.stat()
-        os.chown(path, folder.st_uid, folder.st_gid, follow_symlinks=False)  # that user may have put a link there
+        if handle is not None:
+            os.fchown(handle, folder.st_uid, folder.st_gid)
+        else:
+            os.chown(path, folder.st_uid, folder.st_gid, follow_symlinks=False)

@@ -16,7 +16,7 @@ from typing import Final
 
 from lanpost import __version__
 from lanpost.errors import StoreError
-from lanpost.store.files import give_to_folders_owner, replace_file, store_error
+from lanpost.store.files import replace_file, store_error
 
 # Raised with every change that an earlier version could not read: another step of a SQLite schema, another format
 # of the spool's journal, another meaning of a file's fields. A field more that may be left aside is no such change.
@@ -117,7 +117,6 @@ def _write(data: Path) -> None:
     path = data / FILE_NAME
     try:
         replace_file(path, _text(FORMAT, __version__).encode() + b"\n")
-        give_to_folders_owner(path)
     except OSError as error:
         raise store_error(error, str(path)) from None
 

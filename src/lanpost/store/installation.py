@@ -16,7 +16,7 @@ import fcntl
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +27,8 @@ from lanpost.store.files import sync_folder
 
 # In the names of what is half made, or replaced and not yet removed.
 _NEW, _OLD, _LINK = ".new-", ".old-", ".link-"
-
+_UNPROVEN, _PUSHED = ".unproven", ".push"  # the latter is of app/first_stage.py
+RECORD = "installation.json"  # in each version's folder: nobody else's has it
 
 BY_HAND, PACKAGED = "/opt/lanpost", "/usr/lib/lanpost"  # `lanpost install`, the Debian package
 
@@ -75,7 +76,7 @@ class Installation:
 
     def unproven(self) -> str | None:
         """What was in force before the one in force now, which has not shown yet that it comes up."""
-        return self._version_at(".unproven")
+        return self._version_at(_UNPROVEN)
 
     def set_current(self, version: str) -> None:
         self._point("current", version)
@@ -83,20 +84,24 @@ class Installation:
     def set_previous(self, version: str) -> None:
         self._point("previous", version)
 
+    def forget_previous(self) -> None:
+        """There is nothing to go back to by will; `clean` removes it."""
+        (self.programs / "previous").unlink(missing_ok=True)
+
     def set_unproven(self, before: str | None) -> None:
         if before is None:
-            (self.programs / ".unproven").unlink(missing_ok=True)
+            (self.programs / _UNPROVEN).unlink(missing_ok=True)
         else:
-            self._point(".unproven", before)
+            self._point(_UNPROVEN, before)
 
     def versions(self) -> list[str]:
-        """All whose folders are there, whole ones only."""
+        """All whose folders are there, whole ones only. What else may lie beside them is not ours."""
         if not self.programs.is_dir():
             return []
         return sorted(
             path.name
             for path in self.programs.iterdir()
-            if path.is_dir() and not path.is_symlink() and not path.name.startswith(".")
+            if (path / RECORD).is_file() and not path.is_symlink() and not path.name.startswith(".")
         )
 
     # -- folders
@@ -127,17 +132,36 @@ class Installation:
 
     def clean(self) -> None:
         """Remove what broken installations left, and the versions that are neither in force nor to go back to."""
+        self._remove_all_but({self.current(), self.previous(), self.unproven()})
+
+    def remove(self) -> list[Path]:
+        """Remove all of ours. The answer: what stays, since it is not, or cannot go (a mount point)."""
+        for name in ("current", "previous", _UNPROVEN):
+            if (link := self.programs / name).is_symlink():
+                link.unlink()
+        if (pushed := self.programs / _PUSHED).is_dir():
+            shutil.rmtree(pushed)
+        self._remove_all_but(set())
+        left = sorted(self.programs.iterdir())
+        try:
+            self.programs.rmdir()
+        except OSError:
+            return left or [self.programs]
+        return []
+
+    def _remove_all_but(self, kept: Collection[str | None]) -> None:
         if not self.programs.is_dir():
             return
-        kept = {self.current(), self.previous(), self.unproven()}
+        for version in self.versions():
+            if version not in kept:
+                # What is removed by half must not pass for a version, nor for somebody else's.
+                self.folder(version).rename(self.programs / f".{version}{_OLD}{secrets.token_hex(4)}")
         for path in list(self.programs.iterdir()):
-            hidden = path.name.startswith(".")
-            left_over = hidden and any(mark in path.name for mark in (_NEW, _OLD, _LINK))
-            old = not hidden and path.is_dir() and not path.is_symlink() and path.name not in kept
-            if left_over and (path.is_symlink() or not path.is_dir()):
-                path.unlink()
-            elif left_over or old:
-                shutil.rmtree(path)
+            if path.name.startswith(".") and any(mark in path.name for mark in (_NEW, _OLD, _LINK)):
+                if path.is_symlink() or not path.is_dir():
+                    path.unlink()
+                else:
+                    shutil.rmtree(path)
         sync_folder(self.programs)
 
     def _version_at(self, link: str) -> str | None:

@@ -21,9 +21,9 @@ from lanpost.content.launcher import launcher
 from lanpost.errors import StoreError
 from lanpost.store.archive_file import publisher_signature, publisher_signature_of
 from lanpost.store.files import store_error
+from lanpost.store.installation import RECORD
 from lanpost.store.program_file import FILE_NAME
 
-RECORD = "installation.json"
 COMPILED = 2.2  # how many times its own size a module takes, compiled form included
 BLOCK = 4096  # octets; the least that a file takes
 _NOT_FOR_LIB = (WHEELS, BUNDLE, "__main__.py", MANIFEST)

@@ -12,7 +12,7 @@ import threading
 from pathlib import Path
 
 from lanpost.errors import StoreError
-from lanpost.store.files import give_to_folders_owner, replace_file, store_error
+from lanpost.store.files import replace_file, store_error
 
 FILE_NAME = "refresh.json"
 VERSION = 1  # of what is in it
@@ -55,7 +55,6 @@ class RefreshNumbers:
         document = {"version": VERSION, "epoch": epoch, "sequence": sequence}
         try:
             replace_file(self._path, json.dumps(document).encode() + b"\n")
-            give_to_folders_owner(self._path)
         except OSError as error:
             raise store_error(error, str(self._path)) from None
 

@@ -311,6 +311,38 @@ def test_uninstall_leaves_data_and_configuration_unless_purged(there: Installati
     assert "kept: /srv/mails, which the configuration names: remove it by hand" in said
 
 
+def test_what_is_not_ours_beside_the_versions_is_never_removed(
+    with_first: Installation, second: Path, tmp_path: Path
+) -> None:
+    mail = with_first.programs / "data/mailboxes/anna/mail"
+    mail.parent.mkdir(parents=True)
+    mail.touch()
+    with_first.configuration.write_text('data = "/opt/lanpost/data"\n')
+    put(with_first, second)
+    put(with_first, light_archive(tmp_path, "3.0"))
+    assert with_first.versions() == ["2.0", "3.0"]
+    assert mail.exists()
+    said: list[str] = []
+    uninstall(with_first, [], said.append, purge=True)
+    assert mail.exists()
+    assert [path.name for path in with_first.programs.iterdir()] == ["data"]
+    assert any(str(with_first.programs / "data") in line for line in said if line.startswith("kept"))
+
+
+def test_a_purge_does_not_follow_a_link_in_the_data_folders_place(with_first: Installation) -> None:
+    data, disk = with_first.place("/var/lib/lanpost"), with_first.place("/srv/mail")
+    disk.mkdir(parents=True)
+    (disk / "mail").touch()
+    data.rmdir()
+    data.symlink_to(disk)
+    said: list[str] = []
+    uninstall(with_first, [], said.append, purge=True)
+    assert (disk / "mail").exists()
+    assert not data.is_symlink()
+    assert not with_first.configuration.exists()
+    assert any(str(disk) in line for line in said if line.startswith("kept"))
+
+
 def test_uninstalling_one_role_leaves_the_other(there: Installation, first: Path) -> None:
     put(there, first, Role.SERVE)
     put(there, first, Role.AGENT)

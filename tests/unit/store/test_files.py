@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from lanpost.errors import StoreError, StoreFull
-from lanpost.store.files import replace_file, store_error, sync_folder, write_new_file
+from lanpost.store.files import make_file_once, replace_file, store_error, sync_folder, write_new_file
 
 
 def test_a_new_file_holds_all_chunks_and_is_private(tmp_path: Path) -> None:
@@ -64,3 +64,30 @@ def test_no_room_is_told_from_other_failures(number: int, kind: type[StoreError]
     made = store_error(OSError(number, os.strerror(number)), "the mailbox of anna")
     assert type(made) is kind
     assert str(made).startswith("the mailbox of anna: ")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+@pytest.mark.parametrize("write", [replace_file, make_file_once])
+def test_what_root_writes_in_a_services_folder_is_the_services_before_it_has_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write: Callable[[Path, bytes], None]
+) -> None:
+    """Else it could not be read if root is killed in between; and what had the name by then might be given away."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    os.chown(folder, 65534, 65534)
+    owners: list[int] = []
+
+    def watched(name: str) -> None:
+        put = getattr(os, name)
+
+        def put_in_place(source: Path, target: Path) -> None:
+            owners.append(os.stat(source).st_uid)  # noqa: PTH116 - as it is given
+            put(source, target)
+
+        monkeypatch.setattr(os, name, put_in_place)
+
+    for name in ("link", "replace"):
+        watched(name)
+    write(folder / "file", b"content")
+    assert owners == [65534]
+    assert (folder / "file").stat().st_uid == 65534
