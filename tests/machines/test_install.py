@@ -12,7 +12,8 @@ from tests.light_archive import renumbered
 from tests.machines.callers import Caller, Callers, hand_in_a_mail
 from tests.machines.machine import Machine
 
-pytestmark = pytest.mark.machine
+# On a busy machine each installation takes its time, and these tests do several.
+pytestmark = [pytest.mark.machine, pytest.mark.timeout(400)]
 
 FILE = "/root/lanpost.pyz"
 MAILBOX = "var/lib/lanpost/mailboxes/anna@office.lan"

@@ -12,7 +12,8 @@ from tests.machines.busybox_machine import RunLevelMachine
 from tests.machines.machine import Machine, MachineLan
 from tests.machines.test_install import FILE, brought, version
 
-pytestmark = pytest.mark.machine
+# On a busy machine each installation takes its time, and these tests do several.
+pytestmark = [pytest.mark.machine, pytest.mark.timeout(400)]
 
 PAGE = Path(__file__).resolve().parents[2] / "docs/operations/install.md"
 SUDO = """#!/bin/sh

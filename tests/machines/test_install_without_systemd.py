@@ -13,7 +13,8 @@ from tests.machines.callers import Caller, Callers, hand_in_a_mail
 from tests.machines.machine import Machine, MachineLan
 from tests.machines.test_install import DOES_NOT_SERVE, FILE, brought, ran, version
 
-pytestmark = pytest.mark.machine
+# On a busy machine each installation takes its time, and these tests do several.
+pytestmark = [pytest.mark.machine, pytest.mark.timeout(400)]
 
 
 @pytest.fixture
