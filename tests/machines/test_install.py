@@ -12,7 +12,7 @@ from tests.light_archive import renumbered
 from tests.machines.callers import Caller, Callers, hand_in_a_mail
 from tests.machines.machine import Machine
 
-pytestmark = pytest.mark.machine
+pytestmark = [pytest.mark.machine, pytest.mark.timeout(300)]  # installing takes 20 s on a busy machine
 
 FILE = "/root/lanpost.pyz"
 MAILBOX = "var/lib/lanpost/mailboxes/anna@office.lan"

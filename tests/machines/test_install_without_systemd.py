@@ -13,7 +13,7 @@ from tests.machines.callers import Caller, Callers, hand_in_a_mail
 from tests.machines.machine import Machine, MachineLan
 from tests.machines.test_install import DOES_NOT_SERVE, FILE, brought, ran, version
 
-pytestmark = pytest.mark.machine
+pytestmark = [pytest.mark.machine, pytest.mark.timeout(300)]  # installing takes 20 s on a busy machine
 
 
 @pytest.fixture
