@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 
 from PIL import Image, ImageDraw, ImageFont
 
-from lanpost.content.fax.bits import Bits, Coding, decode, encode
+from lanpost.content.fax.bits import Bits, Coding, decode, encode, encode_mh
 from lanpost.content.fax.careful import Patience
 from lanpost.content.fax.page import FINE, WIDTH, X_DPI, FaxPage
 from lanpost.content.fax.profile_s import write_profile_s
@@ -57,6 +57,12 @@ def encoding(page: FaxPage, coding: Coding) -> Iterator[int]:
         yield len(encode(page, coding))
 
 
+def encoding_ourselves(page: FaxPage, _: Coding) -> Iterator[int]:
+    """MH as profile S has it."""
+    while True:
+        yield len(encode_mh(page))
+
+
 def decoding(page: FaxPage, coding: Coding) -> Iterator[int]:
     """Each page proven whole, as a receiver reads it."""
     bits = Bits(encode(page, coding), coding, page.width, page.height)
@@ -95,7 +101,8 @@ def validating(page: FaxPage, _: Coding) -> Iterator[int]:
 
 
 TASKS: list[tuple[str, Callable[[FaxPage, Coding], Iterator[int]], Coding]] = [
-    ("encode MH", encoding, Coding.MH),
+    ("encode MH", encoding_ourselves, Coding.MH),
+    ("encode MH by libtiff", encoding, Coding.MH),
     ("encode MMR", encoding, Coding.MMR),
     ("decode MH", decoding, Coding.MH),
     ("decode MR", decoding, Coding.MR),

@@ -8,6 +8,7 @@ Ghostscript's file is not of profile S (fill order, page numbers), and it draws 
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -89,7 +90,10 @@ def ghostscript(source: Path, target: Path, y_dpi: int) -> list[str]:
 
 def run(command: Sequence[str]) -> Used:
     """Of one process."""
-    done = subprocess.run([sys.executable, "-I", "-c", LAUNCHER, *command], stdout=subprocess.PIPE, check=True)
+    # An installed program has its bytecode.
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    launched = [sys.executable, "-c", LAUNCHER, *command]
+    done = subprocess.run(launched, stdout=subprocess.PIPE, check=True, env=environment)
     processor, clock, size = map(float, done.stdout.split())
     return Used(processor, clock, size / 1024)
 

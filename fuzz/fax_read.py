@@ -55,6 +55,8 @@ def again(page: FaxPage, coding: Coding) -> None:
 def seeds() -> list[bytes]:
     pages = [written_page(12, seed=1), written_page(8, seed=2)]
     files = [b"".join(write_profile_s(pages, 2)), b"".join(write_profile_f(pages, 2))]
+    samples = (ROOT / "tests" / "samples" / "fax").glob("*/*.tif*")
+    files += [file.read_bytes() for file in samples if file.stat().st_size < 8000]
     grey = Image.effect_noise((40, 20), 90)
     for compression in ("raw", "packbits", "tiff_lzw", "tiff_adobe_deflate", "jpeg"):
         written = io.BytesIO()

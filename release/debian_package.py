@@ -24,20 +24,24 @@ from typing import Any
 
 from lanpost.app.default_file import default_file
 from lanpost.app.settings import Settings
-from lanpost.content.archive import BUNDLE, MANIFEST, SBOM, read_manifest
+from lanpost.content.archive import BUNDLE, MANIFEST, SBOM, Machine, read_manifest
 from lanpost.content.systemd_units import ROLES, unit, unit_name
+from lanpost.store.archive_file import publisher_signature, publisher_signature_of
 from lanpost.store.installation import BY_HAND, PACKAGED
+from lanpost.store.program_build import room_for
+from lanpost.store.program_file import FILE_NAME
 
 ROOT = Path(__file__).resolve().parent.parent
 FIXED = Path(__file__).with_name("debian")
 MAINTAINER = "The lanpost developers <lanpost@example.org>"
+TYPICAL = Machine((3, 11), "x86_64", (2, 36))  # Debian 12, for what postinst will add to the installed size
 SCRIPTS = ("preinst", "postinst", "prerm", "postrm")
 _DOC = "usr/share/doc/lanpost"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="scripts/make-deb", description=__doc__.partition(":")[0])
-    parser.add_argument("--archive", type=Path, default=ROOT / "dist" / "lanpost.pyz", metavar="FILE")
+    parser.add_argument("--archive", type=Path, default=ROOT / "dist" / FILE_NAME, metavar="FILE")
     parser.add_argument("--output", type=Path, default=ROOT / "dist", metavar="DIR")
     options = parser.parse_args()
     print(build(options.archive, options.output, _time(), _maintainer()))
@@ -61,8 +65,10 @@ def build(archive: Path, output: Path, time: int, maintainer: str = MAINTAINER) 
         for name, text in files.items():
             _write(tree / name, text)
         (tree / PACKAGED[1:]).mkdir(parents=True)
-        shutil.copyfile(archive, tree / PACKAGED[1:] / "lanpost.pyz")
-        (tree / PACKAGED[1:] / "lanpost.pyz").chmod(0o755)
+        shutil.copyfile(archive, tree / PACKAGED[1:] / FILE_NAME)
+        (tree / PACKAGED[1:] / FILE_NAME).chmod(0o755)
+        if signature := publisher_signature(archive):
+            _write(publisher_signature_of(tree / PACKAGED[1:] / FILE_NAME), signature.encode())
         (tree / "usr/bin").mkdir()
         (tree / "usr/bin/lanpost").symlink_to("../lib/lanpost/current/bin/lanpost")
         control = (
@@ -71,7 +77,7 @@ def build(archive: Path, output: Path, time: int, maintainer: str = MAINTAINER) 
             .format(
                 version=version,
                 maintainer=maintainer,
-                kilobytes=sum(path.lstat().st_size for path in tree.rglob("*") if not path.is_dir()) // 1024,
+                kilobytes=(_size(tree) + room_for(archive, manifest.wheels_for(TYPICAL)).octets) // 1024,
                 oldest="{}.{}".format(*oldest),
                 beyond=f"{newest[0]}.{newest[1] + 1}",
             )
@@ -95,6 +101,11 @@ def build(archive: Path, output: Path, time: int, maintainer: str = MAINTAINER) 
     return package
 
 
+def _size(tree: Path) -> int:
+    """Beside the archive: the room for what is put together counts it already."""
+    return sum(path.lstat().st_size for path in tree.rglob("*") if path.name != FILE_NAME and not path.is_dir())
+
+
 def debian_version(version: str) -> str:
     """A version of ours (PEP 440) so that dpkg sorts it as we do: 0.2.0rc1 is before 0.2.0."""
     found = re.fullmatch(
@@ -115,7 +126,7 @@ def debian_version(version: str) -> str:
 def _texts(archive: Path) -> dict[str, bytes]:
     """What Debian expects of a service's package, by its place."""
     domain = Settings().domain
-    files = {f"lib/systemd/system/{unit_name(role)}": unit(role, "/usr/bin/lanpost").encode() for role in ROLES}
+    files = {f"usr/lib/systemd/system/{unit_name(role)}": unit(role, "/usr/bin/lanpost").encode() for role in ROLES}
     files["etc/lanpost/lanpost.toml"] = (
         (FIXED / "lanpost.toml").read_text("utf-8").format(domain=json.dumps(domain)).encode()
     )

@@ -182,7 +182,10 @@ class SshLab:
         for name, added in (("passwd", accounts), ("shadow", shadow)):
             (own / name).write_text(Path("/etc", name).read_text() + "\n".join(added) + "\n")
         (own / "shadow").chmod(0o600)
-        (own / "sudoers").write_text("trusted ALL=(ALL) NOPASSWD: ALL\nasked ALL=(ALL) ALL\n")
+        # As Debian has it: what sudo runs gets a terminal of its own, and its pipes stay as they are.
+        (own / "sudoers").write_text(
+            "Defaults use_pty\nDefaults env_reset\ntrusted ALL=(ALL) NOPASSWD: ALL\nasked ALL=(ALL) ALL\n"
+        )
         (own / "sudoers").chmod(0o440)
         for name, prelude in PYTHONS.items():
             python = (
@@ -247,6 +250,8 @@ INSTALLING = """
 os.makedirs(root + '/opt/lanpost/{version}', exist_ok=True)
 with open(sys.path[0], 'rb') as file, open(root + '/opt/lanpost/{version}/lanpost.pyz', 'wb') as copy:
     copy.write(file.read())
+signature = sys.path[0] + '.publisher.sig'
+print('signed' if os.path.exists(signature) else 'not signed')
 if not os.path.islink(root + '/opt/lanpost/current'):
     os.symlink('{version}', root + '/opt/lanpost/current')
 print('ready:', *sys.argv[1:])

@@ -43,9 +43,17 @@ def ssh(machines: SshLab) -> Iterator[SshLab]:
 def test_the_file_arrives_whole_and_installs_itself(ssh: SshLab, file: Path) -> None:
     said = ssh.push("mail-host", file)
     assert "ready: install --role serve --root" in said
-    assert f"done: lanpost {VERSION} for serve is installed and runs" in said
+    assert f"done: lanpost {VERSION} for serve is in force" in said
     assert (ssh.root / "opt/lanpost" / VERSION / "lanpost.pyz").read_bytes() == file.read_bytes()
     assert not list((ssh.root / "opt/lanpost/.push").glob("*.p*"))
+
+
+def test_its_publishers_signature_goes_along(ssh: SshLab, tmp_path: Path) -> None:
+    file = small_file(tmp_path / "lanpost.pyz")
+    file.with_name("lanpost.pyz.publisher.sig").write_text("-----BEGIN SSH SIGNATURE-----\n")
+    said = ssh.push("mail-host", file)
+    assert re.search("^mail-host  signed$", said, re.MULTILINE), said
+    assert [path.name for path in (ssh.root / "opt/lanpost/.push").iterdir()] == ["lock"]
 
 
 def test_what_is_there_is_not_sent_again(ssh: SshLab, file: Path) -> None:
@@ -220,7 +228,20 @@ def test_two_at_a_time_to_one_machine_do_not_mix(ssh: SshLab, big: Path) -> None
     said = ssh.push("directory-host", big, status=1)
     assert "another push to this machine is going on" in said
     ssh.limit("")
-    program.wait_for("is installed and runs")
+    program.wait_for("is in force")
+
+
+def test_an_installation_that_has_begun_is_brought_to_its_end(ssh: SshLab, tmp_path: Path) -> None:
+    file = small_file(tmp_path / "lanpost.pyz", install="open(root + '/gate').read()")
+    os.mkfifo(ssh.root / "gate")
+    program = ssh.start_push("mail-host", file)
+    with (ssh.root / "gate").open("w"):  # opens when the installation waits there
+        program.stop(signal.SIGKILL)
+    ended(ssh)
+    assert (ssh.root / "opt/lanpost/current").readlink() == Path(VERSION)
+    (ssh.root / "gate").unlink()
+    (result,) = told(ssh.push("mail-host", small_file(tmp_path / "next.pyz"), "--json"))
+    assert result["before"] == VERSION
 
 
 # -- installed

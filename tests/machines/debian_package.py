@@ -7,6 +7,7 @@ import json
 import poplib
 import smtplib
 import ssl
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +24,15 @@ SECONDS = 120.0  # what dpkg may take where every core is busy
 NOT_LISTED = ("/proc", "/sys", "/run", "/dev", "/tmp", "/var/log", "/var/tmp", PLACE)
 
 
-def built_package(pyz: Path, folder: Path, version: str = "") -> Path:
-    """The package of that file, called `version`, in a folder; of several processes the first builds it."""
+def built_package(pyz: Path, folder: Path, version: str = "", changed: Mapping[str, str] | None = None) -> Path:
+    """The package of that file in a folder; of several processes the first builds it. `version`: the one that it is
+    to have, with those members `changed`."""
     folder.mkdir(exist_ok=True)
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if found := next(iter(folder.glob("*.deb")), None):
             return found
-        return build(renumbered(pyz, folder, version) if version else pyz, folder, TIME)
+        return build(renumbered(pyz, folder, version, changed) if version else pyz, folder, TIME)
 
 
 class DebianMachine:

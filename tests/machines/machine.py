@@ -31,7 +31,7 @@ TREE = ROOT / ".make" / "machine"
 NEEDED = ("ip", "nsenter", "setpriv", "systemd-nspawn")
 PREFIX = "lanpost-machine"
 INTERFACE = "lan0"
-LANS = 200  # at a time, on one host; each has the network 10.88.NUMBER.0/24
+LANS = 200  # at a time, on one host; each has the network 10.213.NUMBER.0/24; Podman has 10.88.0.0/16
 ENVIRONMENT = ("env", "-i", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8")
 SHOWN_LINES = 80  # of each machine's journal, when a test fails
 
@@ -166,6 +166,7 @@ class Machine:
         """A command that goes on running, until the machine is off."""
         program = Program(f"{self.name}: {name}", self._within(command), stdin=stdin)
         self._exit.callback(program.stop)
+        self._exit.callback(self.stop)  # first: what runs in there is no child of ours, and holds its output open
         return program
 
     def write(self, path: str, text: str, mode: int = 0o644) -> None:
@@ -275,9 +276,9 @@ class MachineLan:
 
     def __enter__(self) -> Self:
         try:
-            self.number = self._exit.enter_context(_number())
-            self._sweep()
-            self.network = f"10.88.{self.number}"
+            self.number, former = self._exit.enter_context(_number(self._folder))
+            self._sweep(former)
+            self.network = f"10.213.{self.number}"
             self.host_address = f"{self.network}.254"
             self.bridge = f"lpm{self.number}"
             run("ip", "link", "add", self.bridge, "type", "bridge")
@@ -310,8 +311,10 @@ class MachineLan:
         folder = self._folder / name
         return self._exit.enter_context(kind(name, namespace, folder, address=address, binds=binds))
 
-    def _sweep(self) -> None:
-        """Take down what the last holder of this number left, because it was killed."""
+    def _sweep(self, former: Path) -> None:
+        """Take down what the last holder of this number left, because it was killed; `former` was its folder."""
+        for disk in former.glob("*/disk"):
+            run("umount", "--lazy", disk, check=False)
         for line in run("ip", "netns", "list").splitlines():
             if found := re.match(rf"{PREFIX}-{self.number}-\S+", line):
                 run("ip", "netns", "del", found[0], check=False)
@@ -321,15 +324,23 @@ class MachineLan:
 
 
 @contextmanager
-def _number() -> Iterator[int]:
-    """One that nobody else on this host holds, be it another test process or another checkout."""
+def _number(folder: Path) -> Iterator[tuple[int, Path]]:
+    """One that nobody else on this host holds, be it another test process or another checkout.
+
+    With it comes the folder of the one who held it last; the next is told of `folder`.
+    """
     for number in range(LANS):
-        with (Path(tempfile.gettempdir()) / f"{PREFIX}-{number}.lock").open("a") as lock:
+        with (Path(tempfile.gettempdir()) / f"{PREFIX}-{number}.lock").open("a+") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 continue
-            yield number
+            lock.seek(0)
+            former = Path(lock.read() or "/nonexistent")
+            lock.truncate(0)
+            lock.write(str(folder))
+            lock.flush()
+            yield number, former
             return
     pytest.fail("every LAN for machines is taken")
 

@@ -10,6 +10,7 @@ from tests.built_file import shared_folder
 from tests.machines.callers import Caller, Callers, be_greeted_by_pop3, hand_in_a_mail
 from tests.machines.debian_package import DebianMachine, built_package
 from tests.machines.machine import Machine
+from tests.machines.test_install import DOES_NOT_SERVE
 
 pytestmark = [pytest.mark.machine, pytest.mark.timeout(300)]
 
@@ -68,15 +69,27 @@ def test_it_serves_is_upgraded_under_load_and_leaves_nothing_when_purged(
     assert "lanpost" not in machine.read("/etc/passwd") + machine.read("/etc/group")
 
 
-def test_beside_an_installation_by_hand_it_is_refused(machine: Machine, package: Path) -> None:
-    host = DebianMachine(machine, package)
+@pytest.fixture
+def faulty(pyz: Path, tmp_path: Path) -> Path:
+    return built_package(pyz, tmp_path / "faulty", "0.3.0", {"lanpost/cli/serve.py": DOES_NOT_SERVE})
+
+
+def install_by_hand(machine: Machine) -> None:
+    """What there is of it for the package to see."""
     machine.run("mkdir", "-p", "/opt/lanpost/0.1.0")
     machine.run("ln", "-s", "0.1.0", "/opt/lanpost/current")
+
+
+def test_beside_an_installation_by_hand_it_is_refused(machine: Machine, package: Path) -> None:
+    host = DebianMachine(machine, package)
+    install_by_hand(machine)
     assert "run `lanpost uninstall`" in host.try_to_install(package)
     assert not machine.exists("/usr/lib/lanpost")
 
 
-def test_held_port_is_said_and_another_python_is_taken_up(machine: Machine, package: Path) -> None:
+def test_held_port_is_said_another_python_is_taken_up_and_a_purge_spares_what_another_has(
+    machine: Machine, package: Path
+) -> None:
     host = DebianMachine(machine, package)
     machine.run("systemd-run", "--quiet", "--unit=another", "python3", "-m", "http.server", "25")
     machine.wait_until(lambda: bool(machine.run("ss", "-Hltn", "sport = :25")), "the other server")
@@ -95,11 +108,18 @@ def test_held_port_is_said_and_another_python_is_taken_up(machine: Machine, pack
     host.dpkg("--configure", "--pending")
     assert host.lanpost("status", "--ready") == "ready\n"
 
+    # Installed by hand after the package was removed: then data are that one's.
+    host.dpkg("--remove", "lanpost")
+    install_by_hand(machine)
+    host.dpkg("--purge", "lanpost")
+    assert machine.exists("/var/lib/lanpost/format.json")
+    assert "lanpost:" in machine.read("/etc/passwd")
 
-def test_an_older_version_that_does_not_take_the_data_leaves_the_newer_serving(
-    machine: Machine, package: Path, later: Path
+
+def test_a_version_that_cannot_serve_here_leaves_the_one_before_serving(
+    machine: Machine, package: Path, later: Path, faulty: Path
 ) -> None:
-    host = DebianMachine(machine, package, later)
+    host = DebianMachine(machine, package, later, faulty)
     host.install(later)
     data = "/var/lib/lanpost/format.json"
     written = machine.read(data)
@@ -109,8 +129,12 @@ def test_an_older_version_that_does_not_take_the_data_leaves_the_newer_serving(
     assert "does not take the configuration or the data here" in said
     assert "of format 99" in said
     assert (host.status(), host.state("is-active")) == ("iF 0.1.0", "active")
-    assert machine.run("lanpost", "version").startswith(f"lanpost {LATER} ")
     machine.write(data, written, 0o600)
     machine.run("chown", "lanpost:", data)
-    host.dpkg("--configure", "lanpost")
-    assert machine.run("lanpost", "version").startswith("lanpost 0.1.0 ")
+    assert host.lanpost_json("status")["version"] == LATER
+
+    said = host.try_to_install(faulty)
+    assert "this version has a fault" in said, "the last words of the new one"
+    assert f"Gone back to {LATER}, which runs again" in said
+    assert (host.status(), host.lanpost_json("status")["version"]) == ("iF 0.3.0", LATER)
+    assert machine.run("lanpost", "version").startswith(f"lanpost {LATER} ")

@@ -44,6 +44,8 @@ def test_debian_as_written(machine: Machine, pyz: Path, tmp_path: Path) -> None:
     for block in blocks("On Debian, from the one file"):
         do(machine, block)
     assert "fax1@office.lan" in machine.run("lanpost", "terminal", "list")
+    for block in blocks("The service"):
+        do(machine, block)
     first = version(machine)
     upgrade, rollback = blocks("Upgrading, and going back")
     brought(machine, renumbered(pyz, tmp_path, "9.1"))

@@ -15,6 +15,7 @@ from tests.directory_program import ADMIN, BASE, PASSWORD, DirectoryProgram
 from tests.directory_running import Client
 from tests.program import HOST, PATIENCE, Program
 
+from lanpost.net.own_addresses import own_addresses
 from lanpost.wire import ldap_filter as f
 from lanpost.wire.ldap_client import State
 from lanpost.wire.ldap_controls import SYNC_REQUEST_OID, SyncMode, SyncRequest
@@ -77,6 +78,33 @@ def test_it_tells_of_itself(directory: DirectoryProgram) -> None:
     assert status["listeners"]["http"] == [f"{HOST}:{directory.ports['http']}"]
     assert status["clients"] >= 1
     assert f"ldap {HOST}:{directory.port}" in directory.lanpost("status")
+
+
+def test_other_machines_are_told_how_to_ask_it(tmp_path: Path, directory: DirectoryProgram) -> None:
+    assert "no chart is served here that another machine could ask" in directory.lanpost("chart", "offer", status=1)
+    if not own_addresses():
+        pytest.skip("this machine has no address but its own loopback")
+    everywhere = DirectoryProgram(tmp_path)
+    everywhere.settings["ldap"]["listen"] = [f"0.0.0.0:{everywhere.port}"]
+    everywhere.write_settings()
+    with everywhere:
+        offer = everywhere.lanpost_json("chart", "offer")
+        shown = everywhere.lanpost("chart", "offer")
+    assert [own_addresses()[0], everywhere.port] in offer["places"]
+    assert offer["urls"][0] == f"ldaps://{own_addresses()[0]}:{everywhere.port}/{BASE}"
+    assert offer["ca"] == everywhere.ca_file.read_text("ascii")
+    assert (offer["open"], offer["domain"]) == (True, "office.lan")
+    assert f'url = "{offer["urls"][0]}"' in shown
+    assert "no server is running" in everywhere.lanpost("chart", "offer", status=1)
+
+
+def test_a_mail_server_without_an_account_there_is_told_where_to_do_it(
+    tmp_path: Path, directory: DirectoryProgram
+) -> None:
+    asking = tmp_path / "lanpost.toml"
+    asking.write_text(f'data = "data"\n[chart]\nurl = "{directory.url}/{BASE}"\n')
+    said = directory.lanpost("chart", "set", "fax9", "10.0.5.9", config=asking, status=1)
+    assert "name an account in chart.bind_dn, or do it at the directory itself" in said
 
 
 def test_what_the_commands_write_is_found_by_those_who_are_connected(directory: DirectoryProgram) -> None:

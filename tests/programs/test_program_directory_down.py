@@ -131,6 +131,8 @@ def test_a_copy_answers_while_the_directory_is_unwell(tmp_path: Path, terminals:
         fax1 = terminals.listen(at)
         send(program, "well", "fax1@office.lan")
         program.wait_until(lambda: "chart copy complete" in program.log(), "the copy")
+        # A command's copy says so too, but not into its answer.
+        assert program.lanpost_json("lookup", "fax1")["outcome"] == "endpoint"
         expected = ["well"]
         for ailment in ("slow", "busy", "unavailable"):
             directory.be(ailment)

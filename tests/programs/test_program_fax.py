@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from tests.fax_machine import FaxMachine
 from tests.fax_receiving import ANNA, mail_of, tiff_of
-from tests.program import HOST, Program
+from tests.program import DOMAIN, HOST, Program
 
 from lanpost.content.fax.reading import read_pages
 
@@ -21,11 +21,33 @@ def test_a_fax_sent_to_the_server_is_a_folder_at_the_fax_machine(program: Progra
     with machine.running() as process:
         with program.smtp() as client:
             client.sendmail(ANNA, [machine.terminal.address], mail_of(tiff_of(2)))
+        # On a busy machine the server has it durable before the fax machine is through with it.
+        program.wait_until(lambda: machine.faxes() != [], "the fax")
         (folder,) = machine.faxes()
         assert len(list(read_pages((folder / "fax.tif").read_bytes()))) == 2
         assert json.loads((folder / "fax.json").read_bytes())["recipient"] == machine.terminal.address
         process.terminate()
         assert process.wait(30) == 0
+
+
+def test_whom_behind_a_number_a_fax_is_for_is_told_at_the_machine_that_has_the_number(
+    program: Program, tmp_path: Path
+) -> None:
+    machine = FaxMachine(program, tmp_path)
+    number = f"+4989{machine.at[0].replace('.', '')}"
+    table = tmp_path / "chart.csv"
+    host, port = machine.at
+    table.write_text(
+        f"address,endpoint,facsimileTelephoneNumber\n{machine.terminal.address},{host}:{port},{number}\n"
+    )
+    with machine.running():
+        program.lanpost("chart", "import", str(table))
+        with program.smtp() as client:
+            client.sendmail(ANNA, [f"FAX={number}/T33S=12@{DOMAIN}"], mail_of(tiff_of(1)))
+        program.wait_until(lambda: machine.faxes() != [], "the fax")
+        (folder,) = machine.faxes()
+        facts = json.loads((folder / "fax.json").read_bytes())
+        assert (facts["recipient"], facts["subaddress"]) == (machine.terminal.address, "12")
 
 
 def test_whoever_sends_what_is_no_fax_hears_it_from_the_server(program: Program, tmp_path: Path) -> None:

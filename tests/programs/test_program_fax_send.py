@@ -187,7 +187,9 @@ def test_no_password_goes_in_the_clear_nor_to_a_server_that_nobody_vouches_for(
 
     assert "offers no TLS, and the password must not cross" in said(f"{at[0]}:{at[1]}")
     assert stranger.commands[-1].startswith(b"EHLO")
-    assert "a certificate that nobody vouches for" in said(f"{HOST}:{program.ports['submission']}")
+    complaint = said(f"{HOST}:{program.ports['submission']}")
+    assert "a certificate that nobody vouches for" in complaint
+    assert "name its authority in fax.ca_file" in complaint
 
 
 def test_a_machine_that_is_busy_is_tried_again(program: Program, sender: Sender, terminals: Terminals) -> None:

@@ -45,9 +45,9 @@ def test_it_holds_the_file_itself_and_belongs_to_root(package: Path, pyz: Path, 
     for name, mode in {
         "./usr/lib/lanpost/lanpost.pyz": "-rwxr-xr-x",
         "./usr/bin/lanpost": "lrwxrwxrwx",
-        "./lib/systemd/system/lanpost.service": "-rw-r--r--",
-        "./lib/systemd/system/lanpost-agent.service": "-rw-r--r--",
-        "./lib/systemd/system/lanpost-directory.service": "-rw-r--r--",
+        "./usr/lib/systemd/system/lanpost.service": "-rw-r--r--",
+        "./usr/lib/systemd/system/lanpost-agent.service": "-rw-r--r--",
+        "./usr/lib/systemd/system/lanpost-directory.service": "-rw-r--r--",
         "./etc/lanpost/lanpost.toml": "-rw-r--r--",
         "./usr/share/man/man1/lanpost.1.gz": "-rw-r--r--",
         "./usr/share/bash-completion/completions/lanpost": "-rw-r--r--",
@@ -57,7 +57,7 @@ def test_it_holds_the_file_itself_and_belongs_to_root(package: Path, pyz: Path, 
         assert listed[name][0] == mode
     said("dpkg-deb", "--extract", package, tmp_path / "x")
     assert filecmp.cmp(tmp_path / "x/usr/lib/lanpost/lanpost.pyz", pyz, shallow=False)
-    assert "ExecStart=/usr/bin/lanpost serve" in (tmp_path / "x/lib/systemd/system/lanpost.service").read_text()
+    assert "ExecStart=/usr/bin/lanpost serve" in (tmp_path / "x/usr/lib/systemd/system/lanpost.service").read_text()
 
 
 def test_lintian_finds_nothing(package: Path) -> None:

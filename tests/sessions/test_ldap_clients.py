@@ -21,6 +21,7 @@ from tests.directory_running import ADMIN, BASE, PASSWORD, Client, Running, addr
 from tests.ldap_values import requests
 
 from lanpost.app.event_loop import new_event_loop
+from lanpost.net import listener
 from lanpost.net.ldap import BATCH, MAX_MESSAGE, READ_AHEAD, UNREAD
 from lanpost.net.login_delays import LoginDelays
 from lanpost.wire import ldap_filter as f
@@ -308,7 +309,10 @@ def test_a_stop_takes_leave_of_everybody(tmp_path: Path) -> None:
             assert notice(client)[0] == ResultCode.UNAVAILABLE
 
 
-def test_a_change_under_way_is_answered_before_the_stop(tmp_path: Path) -> None:
+def test_a_change_under_way_is_answered_before_the_stop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # As for a client of long standing: nobody is let say first what he came for.
+    monkeypatch.setattr(listener, "FIRST_WORDS_SECONDS", 0.0)
+    monkeypatch.setattr(listener, "ACCEPT_TURNS", 0)
     change = Modification(ModificationKind.REPLACE, "description", (b"written",))
     with running_directory(tmp_path) as directory, directory.client() as client:
         directory.run(directory.chart.add(address("fax1")))

@@ -173,7 +173,7 @@ def test_a_wrong_password_is_answered_later_each_time(new_loop: NewLoop, monkeyp
     with serving(service, new_loop=new_loop) as server, Talk(server) as talk:
         talk.say(b"EHLO x\r\n" + b"AUTH PLAIN AGEAYg==\r\n" * 6)
         assert talk.replies() == ["220 mail.", "250 AUTH ", *["535 5.7.8"] * 6, "421 4.7.0"]
-    assert waits == [1, 2, 4, 8, 15, 15]
+    assert [wait for wait in waits if wait] == [1, 2, 4, 8, 15, 15]  # others yield to the loop
 
 
 def test_a_client_that_vanishes_in_its_mail_is_forgotten(server: Serving) -> None:

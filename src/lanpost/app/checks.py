@@ -16,6 +16,7 @@ from lanpost.model.address import MailAddress
 from lanpost.model.endpoint import Endpoint
 from lanpost.model.networks import Network
 from lanpost.store import formats
+from lanpost.store.files import READ_ONLY_REMEDY
 
 # A network wider than these is the Internet rather than a site, unless it is one of the private ranges.
 WIDEST_SITE = {4: 16, 6: 32}
@@ -91,7 +92,7 @@ def _data(data: Path) -> Iterator[str]:
     elif not os.access(existing, os.W_OK | os.X_OK):
         yield (
             f'data = "{data}": {existing} cannot be written by this user; '
-            "create the folder and give it to the user that runs lanpost"
+            f"create the folder and give it to the user that runs lanpost; {READ_ONLY_REMEDY}"
         )
     else:
         try:

@@ -67,6 +67,7 @@ def start(installation: Installation, say: Say) -> list[str]:
         raise InstallationError(problem)
     with only_one(installation):
         left = _start(installation, say) if Path("/run/systemd/system").is_dir() else []
+        installation.forget_previous()  # back and forth go by dpkg here
         installation.set_unproven(None)
         installation.clean()
     return left
@@ -75,7 +76,10 @@ def start(installation: Installation, say: Say) -> list[str]:
 def _start(installation: Installation, say: Say) -> list[str]:
     units, settings = PackagedUnits(installation), settings_of(installation)
     before, left, roles = installation.unproven(), [], []
-    for role in units.roles():
+    wanted = units.roles()
+    if not wanted:
+        left.append("no service is enabled: `systemctl enable --now lanpost` starts the mail server")
+    for role in wanted:
         taken = [] if units.is_active(role) else list(port_problems(settings, [role]))
         if taken:
             left.append(f"{role} is not started: {'; '.join(taken)}; then start it with systemctl")

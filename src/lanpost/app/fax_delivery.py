@@ -19,6 +19,7 @@ from lanpost.model.endpoint import Endpoint
 from lanpost.model.envelope import Envelope, Recipient
 from lanpost.model.networks import is_within
 from lanpost.model.reply import Reply
+from lanpost.net.smtp_connection import Trust
 from lanpost.net.smtp_out import Account, SmtpSender
 from lanpost.service.delivery import outcomes_of
 from lanpost.service.ports import ContentReader
@@ -61,7 +62,8 @@ def account_of(settings: Settings, server: Endpoint, user: str, password: str) -
     """
     trust = trust_of(settings)
     in_clear = trust is None and is_within(server.host, settings.authentication.networks_without_tls)
-    return Account(Login(user, password, needs_tls=not in_clear), trust or ssl.create_default_context())
+    known = Trust(trust or ssl.create_default_context(), "name its authority in fax.ca_file")
+    return Account(Login(user, password, needs_tls=not in_clear), known)
 
 
 async def deliver(

@@ -217,6 +217,15 @@ def receive(here: Here, offset: int) -> None:
     tell("got", octets=offset)
 
 
+def write_signature(path: str, text: str) -> None:
+    """What the file's publisher has signed it with, beside it; `install` takes it along."""
+    if os.path.exists(path):
+        os.unlink(path)
+    if text:
+        with open(path, "wb") as file:
+            file.write(text.encode("ascii"))
+
+
 def write_files(here: Here, files: Any) -> Any:
     """Those of the configuration that are not there; their paths, to be taken away if all was in vain."""
     written = []
@@ -256,7 +265,7 @@ def install(file: str, arguments: Any) -> int:
 def tidy(here: Here) -> None:
     """Away with what is of no use any more: parts of other pushes, and the file, of which there is a copy now."""
     for name in os.listdir(here.folder):
-        if name.endswith((".part", ".pyz")):
+        if name.endswith((".part", ".pyz", ".sig")):
             os.unlink(os.path.join(here.folder, name))
 
 
@@ -274,6 +283,8 @@ def carry_out(request: Any, go: Any) -> None:
     if not file:
         receive(here, go["offset"])
         file = here.whole
+    if file == here.whole:
+        write_signature(file + ".publisher.sig", go["signature"])
     written = write_files(here, go["files"])
     tell("installing")
     status = install(file, go["arguments"])

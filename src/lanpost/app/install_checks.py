@@ -62,6 +62,16 @@ def package_problem(installation: Installation) -> str:
     )
 
 
+def package_remark(installation: Installation) -> str:
+    """Where the package was removed and not purged."""
+    if not installation.place("/var/lib/dpkg/info/lanpost.postrm").exists():
+        return ""
+    return (
+        f"dpkg still counts {installation.configuration} as the removed package's: `apt purge lanpost` would take "
+        "it away, so keep a copy before you say that; all else stays"
+    )
+
+
 def place_problems(installation: Installation, room: Room) -> Iterator[str]:
     """Whether programs can lie and run where they shall."""
     place = next(path for path in (installation.programs, *installation.programs.parents) if path.exists())
@@ -85,6 +95,14 @@ def place_problems(installation: Installation, room: Room) -> Iterator[str]:
         )
     if system.f_files > 0 and system.f_favail < room.files:  # no figure at all on btrfs and others
         yield f"{place}: {room.files} files are needed and room is for {system.f_favail} (inodes): remove some"
+
+
+def command_problem(installation: Installation) -> str:
+    """A program of that name that is somebody else's is not replaced; a link, as to a checkout, is."""
+    command = installation.command
+    if command.is_symlink() or not command.exists():
+        return ""
+    return f"{command} is there already and is no link of an installation: move it away, or remove what it is of"
 
 
 def role_problems(roles: Collection[Role]) -> Iterator[str]:

@@ -15,8 +15,10 @@ from pathlib import Path
 
 from lanpost.app.default_file import default_file
 from lanpost.app.install_checks import (
+    command_problem,
     interpreter,
     package_problem,
+    package_remark,
     place_problems,
     port_problems,
     role_problems,
@@ -80,6 +82,7 @@ def install(installation: Installation, archive: Path, wish: Wish, say: Say) -> 
 
 def _plan(installation: Installation, archive: Path, wish: Wish) -> _Plan:
     manifest = check_archive(archive)
+    python = interpreter(installation)
     services = services_of(installation)
     there = services.roles()
     asked = tuple(roles_in_order([*there, *(wish.roles or (() if there else (Role.SERVE,)))]))
@@ -87,13 +90,15 @@ def _plan(installation: Installation, archive: Path, wish: Wish) -> _Plan:
     settings = settings_of(installation)
     domain = _domain(installation, settings, wish.domain)
     found = [*role_problems(asked), *place_problems(installation, room_for(archive, wheels))]
+    if problem := command_problem(installation):
+        found.append(problem)
     if problem := refusal(installation.place(str(settings.data))):
         found.append(problem)
     if installation.is_live and wish.start:
         found += port_problems(settings, asked)
     if found:
         raise InstallationError("; ".join(found))
-    return _Plan(archive, manifest, wheels, interpreter(installation), settings, services, asked, domain)
+    return _Plan(archive, manifest, wheels, python, settings, services, asked, domain)
 
 
 def _wheels(manifest: Archive, roles: Sequence[Role]) -> tuple[Wheel, ...]:
@@ -131,7 +136,7 @@ def _install(installation: Installation, plan: _Plan, wish: Wish, say: Say) -> l
         say(f"user {USER}, configuration and data folder")
         _make_folders(installation, plan)
         if installation.is_live and set(plan.asked) != {Role.AGENT}:
-            check_configuration(installation, made, plan.interpreter)
+            check_configuration(installation, made, plan.interpreter, version)
     except BaseException:
         shutil.rmtree(made, ignore_errors=True)
         raise
@@ -155,6 +160,8 @@ def _install(installation: Installation, plan: _Plan, wish: Wish, say: Say) -> l
         left = prove(installation, plan.services, plan.asked, plan.settings, say, go_back)
     else:
         settle(installation)
+    if remark := package_remark(installation):
+        left.append(remark)
     if isinstance(plan.services, NoServices):
         left += [
             f"nobody starts services here: start it with `{PROGRAM} {role}`, as the user {USER} with the right to "

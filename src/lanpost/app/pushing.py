@@ -10,7 +10,7 @@ import asyncio
 import hashlib
 import zipfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 from typing import Protocol
@@ -20,11 +20,13 @@ from lanpost.content.archive import MANIFEST, read_manifest
 from lanpost.content.chart_offer import ChartOffer, read_offer
 from lanpost.errors import InvalidArchive, InvalidValue, PushFailed
 from lanpost.service.pushing import Parcel, Wishes, check_machine, check_plan, request_for
+from lanpost.store.archive_file import publisher_signature
 from lanpost.store.program_build import room_for
-from lanpost.wire.push import Answer, File, Got, Installed, Installing, Line, Machine, Plan, Ready
+from lanpost.wire.push import Answer, File, Got, Installed, Installing, Line, Machine, Plan
 
 CHUNK = 1 << 18  # octets read from the file at a time
 _OURS = "lanpost: "  # begins the line in which a command of ours says what is wrong
+_REMARK = "next: "  # begins a line in which `install` says what is left to do
 COMMAND = "lanpost"  # in /usr/local/bin, or in /usr/bin where it is a Debian package
 
 
@@ -46,10 +48,11 @@ class Done:
     before: str | None
     octets: int  # of the file, sent
     files: tuple[str, ...]  # of the configuration, written
+    remarks: tuple[str, ...] = ()  # what is left to do there, in words
 
 
 def open_parcel(file: Path) -> Parcel:
-    """What a `lanpost.pyz` is. Raises InvalidArchive."""
+    """What a `lanpost.pyz` is. Raises InvalidArchive, and StoreError for a signature that cannot be read."""
     try:
         with file.open("rb") as stream:
             digest = hashlib.file_digest(stream, "sha256").hexdigest()
@@ -60,7 +63,7 @@ def open_parcel(file: Path) -> Parcel:
         raise InvalidArchive(f"{file}: {error.strerror}") from None
     except (zipfile.BadZipFile, KeyError):
         raise InvalidArchive(f"{file} is no lanpost.pyz, or not a whole one: fetch or build it anew") from None
-    return Parcel(archive, digest, size)
+    return Parcel(archive, digest, size, publisher_signature(file))
 
 
 async def push(
@@ -80,7 +83,7 @@ async def push(
     """
     async with SshConnection(host, way) as connection:
         session = connection.session
-        await connection.event(Ready)
+        await connection.ready()
         session.request(_first_stage(), request_for(parcel, wishes))
         await connection.send()
         wheels = check_machine(await connection.event(Machine), parcel, wishes)
@@ -90,15 +93,16 @@ async def push(
         offset = await asyncio.to_thread(_agreed, file, plan, parcel)
         octets = 0 if plan.at_hand else parcel.size - offset
         done = Done(parcel.archive.version, plan.current, octets, tuple(each.path for each in files))
-        if not dry_run:
-            await _carry_out(connection, file, offset, octets, files, arguments, watcher)
-        return done
+        if dry_run:
+            return done
+        lines = await _carry_out(connection, file, parcel, offset, octets, files, arguments, watcher)
+        return replace(done, remarks=tuple(line for line in lines if line.startswith(_REMARK)))
 
 
 async def ask_for_chart(host: str, way: Way) -> ChartOffer:
     """Where the chart of the directory at `host` is."""
     async with SshConnection(host, way) as connection:
-        await connection.event(Ready)
+        await connection.ready()
         connection.session.ask(_first_stage(), [COMMAND, "chart", "offer", "--json"])
         await connection.send()
         machine = await connection.event(Machine)
@@ -118,13 +122,15 @@ async def ask_for_chart(host: str, way: Way) -> ChartOffer:
 async def _carry_out(
     connection: SshConnection,
     file: Path,
+    parcel: Parcel,
     offset: int,
     octets: int,
     files: Sequence[File],
     arguments: Sequence[str],
     watcher: Watcher,
-) -> None:
-    connection.session.go(offset, files, arguments)
+) -> list[str]:
+    """The lines that the installation printed."""
+    connection.session.go(offset, files, arguments, parcel.signature)
     await connection.send()
     total = offset + octets
     watcher.sent(offset, total)
@@ -140,12 +146,14 @@ async def _carry_out(
     lines = []
     while isinstance(said := await connection.either(Line, Installed), Line):
         lines.append(said.text)
-        watcher.said(said.text)
+        if not said.text.startswith(_REMARK):  # told at the end
+            watcher.said(said.text)
     if said.status:
         stays = f"lanpost {said.current} is in force" if said.current else "nothing is installed"
         ours = [line.removeprefix(_OURS) for line in lines if line.startswith(_OURS)]  # others may stand behind it
         why = (ours or [line for line in lines if line] or ["its installation failed"])[-1]
         raise PushFailed(f"{why} ({stays} there)")
+    return lines
 
 
 async def _send(connection: SshConnection, file: Path, offset: int, octets: int) -> None:

@@ -12,7 +12,9 @@ from pathlib import Path
 from lanpost.app.install_checks import package_problem, root_problem, settings_of
 from lanpost.app.services import services_of
 from lanpost.app.switching import Say, back_to, prove, settle, switch
+from lanpost.app.version_trial import COMMAND_SECONDS, check_configuration
 from lanpost.errors import InstallationError
+from lanpost.model.role import Role
 from lanpost.store.files import store_error
 from lanpost.store.installation import Installation, only_one
 from lanpost.store.program_build import made_for
@@ -33,7 +35,7 @@ def roll_back(installation: Installation, say: Say, *, start: bool = True) -> li
 
 
 def _roll_back(installation: Installation, say: Say, *, start: bool) -> list[str]:
-    now, before = installation.current(), installation.previous()
+    now, before = _between(installation)
     if now is None:
         raise InstallationError(
             f"nothing is installed in {installation.programs}: there is nothing to go back from"
@@ -44,7 +46,10 @@ def _roll_back(installation: Installation, say: Say, *, start: bool) -> list[str
     _check_runs(installation.folder(before), before)
     _check_reads(installation.folder(before), installation.place(str(settings.data)))
     services = services_of(installation)
-    installation.set_unproven(None)  # what is in force now is what to come back to, whatever was before it
+    if installation.is_live and set(services.roles()) - {Role.AGENT}:
+        folder = installation.folder(before)
+        check_configuration(installation, folder, made_for(folder), before)
+    installation.set_unproven(now)  # what is in force now is what to come back to, whatever was before it
     switch(installation, services, before, services.roles(), say)
 
     def go_back() -> str | None:
@@ -59,7 +64,16 @@ def _roll_back(installation: Installation, say: Say, *, start: bool) -> list[str
     return left
 
 
-COMMAND_SECONDS = 60.0  # what a command of the older version may take
+def _between(installation: Installation) -> tuple[str | None, str | None]:
+    """From which version to which. Whatever was broken off before is gone on with, or gone back from."""
+    now, before, trial = installation.current(), installation.previous(), installation.unproven()
+    if trial is None or trial == now:
+        return now, before
+    if before == now:  # a rollback was broken off once the link had been changed
+        return trial, now
+    return now, trial  # an installation was
+
+
 _ASK = """
 import sys
 from pathlib import Path

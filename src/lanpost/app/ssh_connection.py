@@ -16,11 +16,12 @@ from typing import Self, TypeVar
 
 from lanpost.content.ssh_words import SUDO_PROMPT, explain
 from lanpost.errors import PushFailed
-from lanpost.wire.push import BOOTSTRAP, Event, Failed, PushSession, State, plain
+from lanpost.wire.push import BOOTSTRAP, Event, Failed, PushSession, Ready, State, plain
 
 READ = 1 << 16  # octets at a time
 KEPT_ERRORS = 16_000  # octets of what ssh says on stderr
 GRACE = 0.5  # seconds for the last of stderr: a shared connection (ControlPersist) keeps it open for hours
+LOGIN = 120.0  # seconds for logging in, where nobody can be asked; a key may want to be touched
 END = 5.0  # seconds for ssh to end by itself once all is said
 # Behind the user's own options, which count where both name one.
 OPTIONS = ("ClearAllForwardings=yes", "ConnectTimeout=20", "ServerAliveInterval=15", "ServerAliveCountMax=4")
@@ -91,6 +92,14 @@ class SshConnection:
                 process.kill()
             self._listener.cancel()
             await asyncio.gather(self._listener, process.wait(), return_exceptions=True)
+
+    async def ready(self) -> None:
+        """Return when Python is there. Whoever may be asked at the terminal is given all the time he wants."""
+        try:
+            async with asyncio.timeout(None if self._way.may_ask else LOGIN):
+                await self.event(Ready)
+        except TimeoutError:
+            raise PushFailed(f"nothing is heard for {LOGIN:.0f} s after logging in: try ssh {self._host}") from None
 
     async def event(self, wanted: type[Wanted]) -> Wanted:
         """The next word, which is of this kind; otherwise, and where nothing comes any more, PushFailed."""

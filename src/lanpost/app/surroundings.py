@@ -32,7 +32,7 @@ def write_texts(version: Path, said: Callable[..., str]) -> None:
 
 
 def link_all(installation: Installation) -> None:
-    """The command, and what belongs to it. Other people's files in these places are replaced by ours."""
+    """The command, and what belongs to it. Links and files that were in these places are replaced by ours."""
     links = {str(installation.command): f"{_CURRENT}/bin/lanpost"}
     links |= {str(installation.place(link)): f"{_CURRENT}/share/{name}" for name, link, _ in _TEXTS}
     for link, target in links.items():

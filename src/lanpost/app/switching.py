@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 from lanpost.app import enrolment
 from lanpost.app.services import Services
@@ -13,7 +12,6 @@ from lanpost.model.role import Role
 from lanpost.store.installation import Installation
 
 Say = Callable[[str], object]
-CLEARED = "its services are as they were before"
 
 
 def switch(
@@ -124,8 +122,3 @@ def _indented(text: str) -> str:
 def roles_in_order(roles: Sequence[Role]) -> list[Role]:
     """A server is there before the agent that asks it."""
     return [role for role in Role if role in roles]
-
-
-def shown(path: Path, installation: Installation) -> str:
-    """A place as the installed system calls it."""
-    return "/" + str(path.relative_to(installation.root))

@@ -28,8 +28,13 @@ def said_by(folder: Path, *words: str) -> str:
     return done.stdout
 
 
-def check_configuration(installation: Installation, made: Path, interpreter: Interpreter) -> None:
-    """Configuration and data, by the new version, as the user who will run it: before what runs is stopped."""
+def check_configuration(
+    installation: Installation, made: Path, interpreter: Interpreter, which: str = "the new version"
+) -> None:
+    """Configuration and data, by that version, as the user who will run it: before what runs is stopped.
+
+    `which`: what to call it.
+    """
     done = subprocess.run(
         [interpreter.path, "-I", str(made / "bin/lanpost"), "check", "--config", str(installation.configuration)],
         capture_output=True,
@@ -42,6 +47,4 @@ def check_configuration(installation: Installation, made: Path, interpreter: Int
         extra_groups=[],
     )
     if done.returncode:
-        raise ConfigurationError(
-            f"the new version does not take the configuration or the data here: {done.stderr.strip()}"
-        )
+        raise ConfigurationError(f"{which} does not take the configuration or the data here: {done.stderr.strip()}")

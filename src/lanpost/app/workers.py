@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import json
 import os
 import signal
@@ -31,6 +32,8 @@ RESTART_SECONDS = 1.0  # before a worker that has ended by itself is started aga
 REPORT_SECONDS = 1.0  # how old the figures of a worker may be
 STOP_SECONDS = 40.0  # a worker that has not drained by then is killed
 MAX_AUTO = 4  # more would be memory for nothing on a LAN
+_PR_SET_PDEATHSIG = 1  # prctl(2)
+_LIBRARY = ctypes.CDLL(None) if sys.platform == "linux" else None
 MAX_LINE = 64 * 1024  # octets of one report
 
 
@@ -106,6 +109,7 @@ class Workers:
                 limit=MAX_LINE,
                 env=environment,
                 pass_fds=descriptors,
+                preexec_fn=_end_with_first,
             )
         except OSError as error:
             raise LanpostError(
@@ -157,6 +161,12 @@ class Workers:
             return False
         self._latest[number] = json.loads(line)
         return True
+
+
+def _end_with_first() -> None:
+    """In the new process: it holds listening sockets before it could notice that the first was killed."""
+    if _LIBRARY:
+        _LIBRARY.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def worker_count(settings: Settings) -> int:

@@ -85,7 +85,8 @@ def enrol(context: click.Context, token: str, config: str | None) -> None:
     else:
         click.echo(f"the server is the one of the token (pin {held.token.pin[:16]}...)")
     option = f" --config {settings.file}" if settings.file else ""
-    click.echo(f"next: start the agent with `lanpost agent{option}`, or again if it runs already")
+    click.echo(f"next: start the agent with `lanpost agent{option}`, or again if it runs already;")
+    click.echo(f"      on a fax machine of lanpost's own `lanpost fax receive{option}` in its place")
 
 
 @agent.command()

@@ -94,6 +94,8 @@ def push(hosts: tuple[str, ...], jobs: int, dry_run: bool, as_json: bool, **opti
         if options["directory"]:
             wishes = await _with_chart(roles, options, way)
         progress = Progress(hosts, sys.stderr)
+        if not way.may_ask:
+            progress.draw(now=True)
         turns = asyncio.Semaphore(jobs)
 
         async def one(host: str) -> None:
@@ -121,6 +123,9 @@ def push(hosts: tuple[str, ...], jobs: int, dry_run: bool, as_json: bool, **opti
         click.echo(err=True)
     if as_json:
         print_json([_as_dict(result) for result in results.values()])
+    for result in results.values():
+        for remark in result.done.remarks if result.done else ():
+            click.echo(f"{result.host}: {remark}", err=True)
     failed = [result for result in results.values() if result.done is None]
     for result in failed:
         click.echo(f"lanpost: {result.host}: {result.text}", err=True)
@@ -179,11 +184,11 @@ async def _with_chart(roles: tuple[Role, ...], options: dict[str, Any], way: Way
 
 def _told(done: Done, parcel: Parcel, roles: Sequence[str], *, dry_run: bool) -> str:
     """One line on what was done, or would be."""
-    over = "" if done.before is None else f" over {done.before}"
+    over = "" if done.before in (None, done.version) else f" over {done.before}"
     what = f"lanpost {done.version}{over}" + (f" for {', '.join(roles)}" if roles else "")
     written = f"; {', '.join(done.files)} written" if done.files else ""
     if not dry_run:
-        return f"done: {what} is installed and runs{written}"
+        return f"done: {what} is in force{written}"
     sent = f"{done.octets / 1e6:.1f} of {parcel.size / 1e6:.1f} MB" if done.octets else "nothing"
     return f"would send {sent} and install {what}" + (
         f"; would write {', '.join(done.files)}" if done.files else ""

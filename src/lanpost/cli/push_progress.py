@@ -28,7 +28,8 @@ class Progress:
         self._rows = {host: _Row(host) for host in hosts}
         self._width = max(map(len, hosts))
         self._stream = stream
-        self._draws = stream.isatty()
+        # What has scrolled out of sight cannot be drawn again.
+        self._draws = stream.isatty() and len(hosts) < shutil.get_terminal_size().lines
         self._drawn = 0  # lines
         self._last = 0.0
 
@@ -56,7 +57,7 @@ class Progress:
 
     def _line(self, row: _Row) -> str:
         bar = ""
-        if row.share is not None and self._draws:
+        if row.share is not None and row.share < 1.0 and self._draws:
             full = round(BAR * row.share)
             bar = f"[{'#' * full}{'-' * (BAR - full)}] {row.share:4.0%}  "
         return f"{row.host.ljust(self._width)}  {bar}{row.text}"
@@ -84,8 +85,8 @@ class HostProgress:
             self._progress.draw()
 
     def said(self, line: str) -> None:
-        """A line of the installation's."""
-        if line:
+        """A line of the installation's; its last word, "done", is said better by `ended`."""
+        if line and line != "done":
             self._row.text = line
             self._progress.tell(self._row)
 
@@ -97,4 +98,5 @@ class HostProgress:
     def failed(self) -> None:
         """It is not; why is said elsewhere, where there is room for it."""
         self._row.text = "failed"
+        self._row.share = None
         self._progress.draw(now=True)

@@ -57,10 +57,8 @@ OURS = AttributeNames()
 
 def name_of(address: MailAddress, default_domain: str) -> str:
     """The `cn` of its entry, another for each address: the local part at home, the whole address elsewhere."""
-    if (
-        "@" not in address.local
-        and address.key == MailAddress.parse(str(address).rpartition("@")[0], default_domain).key
-    ):
+    # A local part may look like a quoted one: '"1"' would be read as 1.
+    if "@" not in address.local and address_named(address.local, default_domain).key == address.key:
         return address.local
     return str(address)
 

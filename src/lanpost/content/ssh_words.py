@@ -71,6 +71,10 @@ _SAYINGS: tuple[tuple[str, str], ...] = (
         r"sudo: .*(?:password is required|terminal is required)",
         "sudo wants a password there: say --ask-sudo, or log in as root (--user root)",
     ),
+    (
+        r"Cannot execute command-line and remote command",
+        "the configuration of ssh starts something else there: say --ssh-option RemoteCommand=none",
+    ),
     (r"incorrect password attempt|Sorry, try again", "sudo does not take that password"),
     (
         r"not in the sudoers file|may not run sudo|is not allowed to (?:execute|run)",

@@ -438,6 +438,8 @@ class LdapChartWriter:
         if error.code == ResultCode.INSUFFICIENT_ACCESS_RIGHTS:
             key = "chart.certificate_file" if self._servers.access.login.external else "chart.bind_dn"
             return ChartUnavailable(f"{error} ({key} must be an account that may write below {self._base})")
+        if error.code == ResultCode.STRONGER_AUTH_REQUIRED:
+            return ChartUnavailable(f"{error}: name an account in chart.bind_dn, or do it at the directory itself")
         if error.code == ResultCode.REFERRAL:
             return ChartUnavailable(f"{error} (it takes no changes: name the server that does in chart.url)")
         return ChartUnavailable(str(error))

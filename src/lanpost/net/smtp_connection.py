@@ -39,6 +39,14 @@ class Patience:
     content: float = 3600.0  # for all of the content, however little it takes at a time
 
 
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """Who vouches for a server's certificate; `remedy` says to people how to name somebody who does."""
+
+    authorities: ssl.SSLContext
+    remedy: str
+
+
 class SmtpConnection(asyncio.Protocol):
     """Made by `open`. `on_change` is for when nobody uses it: something was received, or it is lost."""
 
@@ -89,7 +97,7 @@ class SmtpConnection(asyncio.Protocol):
 
     @staticmethod
     async def open(
-        endpoint: Endpoint, session: SmtpClient, patience: Patience, trust: ssl.SSLContext | None = None
+        endpoint: Endpoint, session: SmtpClient, patience: Patience, trust: Trust | None = None
     ) -> SmtpConnection:
         """Connect, and take the greeting and the answer to EHLO, and log in where that is wanted. Ready for mail.
 
@@ -108,7 +116,7 @@ class SmtpConnection(asyncio.Protocol):
             raise
         return connection
 
-    async def _welcomed(self, trust: ssl.SSLContext | None) -> None:
+    async def _welcomed(self, trust: Trust | None) -> None:
         event = await self._next(self._patience.reply)
         if isinstance(event, StartTls):
             await self._start_tls(trust)
@@ -116,7 +124,7 @@ class SmtpConnection(asyncio.Protocol):
         if not isinstance(event, Ready):
             raise self._failure(event)
 
-    async def _start_tls(self, trust: ssl.SSLContext | None) -> None:
+    async def _start_tls(self, trust: Trust | None) -> None:
         """Nothing of a mail is said before the peer has shown the certificate that its terminal is known by.
 
         Without such a terminal: one that `trust` vouches for, for the very IP address that was connected.
@@ -127,13 +135,14 @@ class SmtpConnection(asyncio.Protocol):
             transport = await self._loop.start_tls(
                 self.transport,
                 self,
-                vouched or _any_certificate(),
+                vouched.authorities if vouched else _any_certificate(),
                 server_hostname=self.endpoint.host if vouched else None,
                 ssl_handshake_timeout=self._patience.connect,
             )
         except ssl.SSLCertVerificationError as error:
             text = f"{self.endpoint} shows a certificate that nobody vouches for ({error.verify_message})"
-            raise DeliveryError(f"{text}; name its authority", permanent=False, status="4.7.5") from None
+            remedy = f"; {vouched.remedy}" if vouched else ""
+            raise DeliveryError(text + remedy, permanent=False, status="4.7.5") from None
         except OSError as error:  # ssl.SSLError and TimeoutError are such
             text = f"{self.endpoint}: no TLS: {error.strerror or error or 'no answer'}"
             raise DeliveryError(text, permanent=False, status="4.7.5") from None

@@ -5,7 +5,6 @@ Every failure is a DeliveryError whose text says what happened and where, or an 
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -17,7 +16,7 @@ from lanpost.model.delivery import Outcome
 from lanpost.model.endpoint import Endpoint, proof_of
 from lanpost.model.envelope import Envelope
 from lanpost.net.endpoint_pool import EndpointPool, PoolLimits
-from lanpost.net.smtp_connection import Patience, SmtpConnection
+from lanpost.net.smtp_connection import Patience, SmtpConnection, Trust
 from lanpost.service.ports import ContentReader
 from lanpost.wire.smtp_client import SmtpClient, State
 from lanpost.wire.smtp_client_login import Login
@@ -41,7 +40,7 @@ class Account:
     """Who we are at every server that is sent to, and who vouches for its certificate."""
 
     login: Login
-    trust: ssl.SSLContext
+    trust: Trust
 
 
 class SmtpSender:

@@ -19,11 +19,12 @@ from lanpost.wire.push import File, Machine, Plan, Request
 
 @dataclass(frozen=True, slots=True)
 class Parcel:
-    """What is pushed: a file."""
+    """What is pushed: a file. `signature`: its publisher's, if there is one."""
 
     archive: Archive
     sha256: str
     size: int  # octets
+    signature: str = ""
 
 
 @dataclass(frozen=True, slots=True)

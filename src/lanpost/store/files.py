@@ -14,12 +14,18 @@ from pathlib import Path
 from lanpost.errors import StoreError, StoreFull
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+# Our own units let a service write in its data folder alone.
+READ_ONLY_REMEDY = (
+    "if systemd starts this, name the folder in the unit: `systemctl edit`, [Service] ReadWritePaths="
+)
 
 
 def store_error(error: OSError, what: str) -> StoreError:
     """What to raise for an OSError: StoreFull where the disk or the user's disk quota has no room left."""
     if error.errno in _FULL:
         return StoreFull(f"{what}: the disk is full")
+    if error.errno == errno.EROFS:
+        return StoreError(f"{what}: {error.strerror}; {READ_ONLY_REMEDY}")
     return StoreError(f"{what}: {error.strerror or error}")
 
 

@@ -84,6 +84,10 @@ class Installation:
     def set_previous(self, version: str) -> None:
         self._point("previous", version)
 
+    def forget_previous(self) -> None:
+        """There is nothing to go back to by will; `clean` removes it."""
+        (self.programs / "previous").unlink(missing_ok=True)
+
     def set_unproven(self, before: str | None) -> None:
         if before is None:
             (self.programs / _UNPROVEN).unlink(missing_ok=True)

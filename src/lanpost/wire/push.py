@@ -192,11 +192,15 @@ class PushSession:
         """Answer Ready: send the first stage, and a command whose output is wanted."""
         self._ask(source, {"action": "ask", "command": list(command)})
 
-    def go(self, offset: int, files: Sequence[File], arguments: Sequence[str]) -> None:
-        """Answer Plan: the file's octets from there on follow; `arguments` are those of `install`."""
+    def go(self, offset: int, files: Sequence[File], arguments: Sequence[str], signature: str = "") -> None:
+        """Answer Plan: the file's octets from there on follow; `arguments` are those of `install`.
+
+        `signature`: what its publisher has signed it with, kept beside it; "": nothing.
+        """
         if self.state is not State.PLANNED:
             raise LocalProtocolError("there is no plan to carry out")
-        self._send({"offset": offset, "files": [asdict(file) for file in files], "arguments": list(arguments)})
+        written = [asdict(file) for file in files]
+        self._send({"offset": offset, "files": written, "arguments": list(arguments), "signature": signature})
         self.state = State.SENDING
 
     def data_to_send(self) -> bytes:

@@ -192,6 +192,25 @@ def test_rollback_goes_back_and_forward_again(with_first: Installation, second: 
     assert unit.read_text() == text
 
 
+def test_rollback_goes_on_where_one_was_broken_off(with_first: Installation, second: Path) -> None:
+    put(with_first, second)
+    with_first.set_unproven("2.0")
+    with_first.set_current("1.0")
+    roll_back(with_first, lambda _: None)
+    assert (with_first.current(), with_first.previous(), with_first.unproven()) == ("1.0", "2.0", None)
+
+
+def test_rollback_goes_back_from_an_installation_that_was_broken_off(
+    with_first: Installation, second: Path, tmp_path: Path
+) -> None:
+    put(with_first, second)
+    put(with_first, light_archive(tmp_path, "3.0"))
+    with_first.set_previous("1.0")
+    with_first.set_unproven("2.0")
+    roll_back(with_first, lambda _: None)
+    assert (with_first.current(), with_first.previous(), with_first.unproven()) == ("2.0", "3.0", None)
+
+
 def test_rollback_says_why_there_is_nothing_to_go_back_to(there: Installation, first: Path) -> None:
     with pytest.raises(InstallationError, match="nothing is installed"):
         roll_back(there, lambda _: None)
@@ -238,6 +257,18 @@ def test_a_damaged_file_is_named_and_nothing_is_touched(there: Installation, fir
     with pytest.raises(StoreError, match="is damaged"):
         put(there, damaged)
     assert not there.programs.exists()
+
+
+def test_a_link_to_a_checkout_is_replaced_and_another_program_is_not(there: Installation, first: Path) -> None:
+    there.command.parent.mkdir(parents=True)
+    there.command.write_text("somebody's")
+    with pytest.raises(InstallationError, match="lanpost is there already and is no link of an installation"):
+        put(there, first)
+    assert there.command.read_text() == "somebody's"
+    there.command.unlink()
+    there.command.symlink_to("/srv/checkout/.venv/bin/lanpost")
+    put(there, first)
+    assert there.command.readlink() == Path("/opt/lanpost/current/bin/lanpost")
 
 
 def test_two_at_once_do_not_get_in_each_others_way(with_first: Installation, second: Path) -> None:

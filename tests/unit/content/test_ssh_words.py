@@ -42,6 +42,7 @@ Host key verification failed.
         (255, "ssh: Could not resolve hostname post: Name or service not known\r\n", "name its IP address"),
         (255, "kex_exchange_identification: Connection closed by remote host\n", "it hangs up"),
         (255, "command-line: line 0: Bad configuration option: prot\r\n", "ssh does not take an option"),
+        (255, "Cannot execute command-line and remote command.\r\n", "--ssh-option RemoteCommand=none"),
         (255, "client_loop: send disconnect: Broken pipe\r\n", "the connection broke"),
         (127, "bash: line 1: python3: command not found\n", "there is no python3"),
         (127, "sh: 1: python3: not found\n", "there is no python3"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from tests.directory_running import BASE, DOMAIN, NOW, SUFFIX, address, binding
 
@@ -43,6 +43,7 @@ ADDRESSES = (
 
 
 @given(ADDRESSES)
+@example(address('"\\"1\\""'))  # its local part has quotes of its own
 def test_an_entrys_name_leads_to_its_address(who: MailAddress) -> None:
     name = TREE.entry_name(who)
     assert TREE.place(name).address == who

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterable, Iterator
 
 from lanpost.content.fax.mail import Document, Kind
@@ -28,6 +29,9 @@ def _sheets_of(document: Document) -> Iterator[Sheet]:
         case Kind.TIFF:
             yield from read_sheets(document.data)
         case Kind.PDF:
+            importlib.import_module(
+                "lanpost.content.fax.tones"
+            )  # a PDF may leave no room to load it when it is needed
             from lanpost.content.fax.rendering import pages_of_pdf  # loads a PDF engine
 
             for page in pages_of_pdf(document.data, fine=True):

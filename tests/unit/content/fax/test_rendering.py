@@ -146,6 +146,19 @@ def test_a_pdf_of_scans_is_not_kept_in_memory() -> None:
     assert late - early < 12 * 1024  # KiB; the 60 pages between have 30 MiB
 
 
+def test_what_a_received_pdf_needs_is_loaded_before_it_takes_memory() -> None:
+    """A library that finds no room ends the process, or is taken for one that is not installed."""
+    code = (
+        "import sys; from lanpost.content.fax import paper, rendering\n"
+        "from lanpost.content.fax.mail import Document, Kind\n"
+        "assert 'numpy' not in sys.modules\n"
+        "rendering.pages_of_pdf = lambda *_, **__: [print('numpy' in sys.modules)]\n"
+        "list(paper.sheets([Document(Kind.PDF, 'part 1', b'%PDF-')]))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "True\n"
+
+
 @pytest.mark.parametrize("tone", [0, 32, 64, 128, 200, 255])
 def test_a_grey_becomes_that_share_of_white_dots(tone: int) -> None:
     dots = np.unpackbits(dithered(np.full((320, 640), tone, np.uint8)))
