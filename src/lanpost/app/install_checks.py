@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
 import sys
 from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
@@ -64,7 +66,11 @@ def package_problem(installation: Installation) -> str:
 
 def package_remark(installation: Installation) -> str:
     """Where the package was removed and not purged."""
-    if not installation.place("/var/lib/dpkg/info/lanpost.postrm").exists():
+    if not installation.is_live or shutil.which("dpkg-query") is None:
+        return ""
+    asked = ["dpkg-query", "--show", "--showformat=${db:Status-Status}", "lanpost"]
+    done = subprocess.run(asked, capture_output=True, text=True, check=False)
+    if done.stdout != "config-files":
         return ""
     return (
         f"dpkg still counts {installation.configuration} as the removed package's: `apt purge lanpost` would take "
