@@ -12,7 +12,7 @@ from lanpost.app.settings import Agent, Settings
 from lanpost.app.switching import back_to, prove, switch
 from lanpost.errors import ServiceFailed
 from lanpost.model.role import Role
-from lanpost.store.installation import Installation
+from lanpost.store.installation import RECORD, Installation
 
 
 class HereAndNow:
@@ -52,6 +52,7 @@ def there(tmp_path: Path) -> Installation:
 def go(there: Installation, services: HereAndNow, version: str, settings: Settings | None = None) -> list[str]:
     before = there.current()
     there.folder(version).mkdir(parents=True, exist_ok=True)
+    (there.folder(version) / RECORD).touch()
     switch(there, services, version, services.roles(), lambda _: None)
 
     def go_back() -> str | None:
