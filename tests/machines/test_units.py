@@ -72,6 +72,28 @@ def test_a_terminal_in_its_sandbox_gets_its_mail_wherever_it_moves(
     )
 
 
+def test_a_terminals_mail_goes_to_the_person_who_sits_there(
+    machine_lan: MachineLan, server: LanpostMachine
+) -> None:
+    """As docs/operations/install.md has it."""
+    settings = 'domain = "office.lan"\n[agent]\nreceive = "/home/anna/Maildir"\n'
+    terminal = LanpostMachine(machine_lan, "pc1", "agent", settings)
+    machine = terminal.machine
+    terminal.make_data_folder()
+    terminal.lanpost("agent", "enrol", server.lanpost_json("terminal", "add", "pc1")["token"])
+    machine.run("useradd", "--create-home", "anna")
+    machine.run("install", "-d", "-o", "anna", "-g", "anna", "-m", "700", "/home/anna/Maildir")
+    machine.run("sh", "-c", f"! systemctl start {terminal.unit}")  # the unit lets nobody into homes
+    override = "[Service]\nUser=anna\nGroup=anna\nProtectHome=no\nReadWritePaths=/home/anna/Maildir\n"
+    machine.write(f"/etc/systemd/system/{terminal.unit}.d/override.conf", override)
+    machine.run("systemctl", "daemon-reload")
+    terminal.systemctl("restart")
+    machine.wait_until(lambda: "registered" in terminal.show("StatusText"), "its registration")
+    with server.smtp() as client:
+        client.sendmail("me@office.lan", ["pc1"], "Subject: home\r\n\r\nx\r\n")
+    assert "Subject: home" in machine.run("runuser", "-u", "anna", "--", "sh", "-c", "cat ~anna/Maildir/new/*")
+
+
 def test_a_directory_in_its_sandbox(machine_lan: MachineLan) -> None:
     directory = LanpostMachine(machine_lan, "directory", "directory", 'domain = "office.lan"\n')
     directory.start()

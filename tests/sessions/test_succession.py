@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
@@ -41,6 +41,22 @@ def test_more_and_fewer_processes_and_other_ports_after_it(tmp_path: Path) -> No
         assert program.process
         assert program.process.poll() is None, "the same process"
         assert program.stop() == 0
+
+
+def test_who_tells_it_to_end_while_it_starts_anew_is_obeyed(tmp_path: Path) -> None:
+    with Program(tmp_path) as program, closing(program.smtp()) as client:
+        assert program.process
+        client.ehlo()
+        client.mail("me@office.lan")
+        client.rcpt("postmaster@office.lan")
+        client.docmd("DATA")
+        client.send(b"Subject: half\r\n")
+        program.process.send_signal(signal.SIGUSR2)
+        program.wait_until(lambda: '"stopping"' in program.log(), "the drain")
+        program.process.send_signal(signal.SIGTERM)
+        client.send(b"\r\nand the other half\r\n.\r\n")
+        assert client.getreply()[0] == 250
+        assert program.process.wait(PATIENCE) == 0
 
 
 def test_a_directory_is_started_anew_too(tmp_path: Path) -> None:

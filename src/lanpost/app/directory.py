@@ -69,7 +69,7 @@ class DirectoryServer:
         async with AsyncExitStack() as stack:
             await self._open(stack)
             for number in (signal.SIGTERM, signal.SIGINT):
-                loop.add_signal_handler(number, self._stop.set)
+                loop.add_signal_handler(number, self._end)
             loop.add_signal_handler(signal.SIGUSR2, self._start_again)
             loop.add_signal_handler(signal.SIGHUP, self._reload)
             beside = [
@@ -97,6 +97,11 @@ class DirectoryServer:
     @property
     def succession(self) -> Succession:
         return self._succession
+
+    def _end(self) -> None:
+        """SIGTERM: also where a new beginning was under way."""
+        self._succession.starts_again = False
+        self._stop.set()
 
     def _start_again(self) -> None:
         """SIGUSR2: end, and begin anew in the same process, with the same sockets."""

@@ -129,7 +129,7 @@ class Server:
             await self._open(stack)
             await self._listen(stack)
             for number in (signal.SIGTERM, signal.SIGINT):
-                loop.add_signal_handler(number, self._stop.set)
+                loop.add_signal_handler(number, self._end)
             # What is sent to all processes is for the first alone.
             loop.add_signal_handler(signal.SIGUSR2, (lambda: None) if self._worker else self._start_again)
             loop.add_signal_handler(signal.SIGHUP, self._reload)
@@ -169,6 +169,11 @@ class Server:
     @property
     def succession(self) -> Succession:
         return self._succession
+
+    def _end(self) -> None:
+        """SIGTERM: also where a new beginning was under way."""
+        self._succession.starts_again = False
+        self._stop.set()
 
     def _start_again(self) -> None:
         """SIGUSR2: end, and begin anew in the same process, with the same sockets."""

@@ -15,6 +15,7 @@ from lanpost.store.installation import Installation
 USER = "lanpost"
 HOME = "/var/lib/lanpost"
 NO_LOGIN = "/usr/sbin/nologin"
+_FIRST_PERSON = 1000  # the lowest number of an account that is no system's (UID_MIN of login.defs(5))
 _CAP_NET_BIND_SERVICE = 10  # capabilities(7): to listen at ports below 1024
 _VERSION_3 = 0x20080522  # of capset(2)
 _PR_SET_KEEPCAPS, _PR_SET_NO_NEW_PRIVS = 8, 38  # prctl(2)
@@ -51,8 +52,9 @@ def make_user(installation: Installation) -> tuple[int, int] | None:
 
 
 def remove_user(installation: Installation) -> None:
-    """Nothing of its is left. No user of that name is no error."""
-    if _numbers(installation) is None:
+    """Nothing of its is left. No user of that name is no error; a person of that name stays."""
+    numbers = _numbers(installation)
+    if numbers is None or numbers[0] >= _FIRST_PERSON:
         return
     prefix = [] if installation.is_live else ["--prefix", str(installation.root)]
     command = ["userdel", *prefix, USER] if shutil.which("userdel") else ["deluser", USER]

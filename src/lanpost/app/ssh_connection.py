@@ -16,7 +16,7 @@ from typing import Self, TypeVar
 
 from lanpost.content.ssh_words import SUDO_PROMPT, explain
 from lanpost.errors import PushFailed
-from lanpost.wire.push import BOOTSTRAP, Event, Failed, PushSession, Ready, State
+from lanpost.wire.push import BOOTSTRAP, Event, Failed, PushSession, Ready, State, plain
 
 READ = 1 << 16  # octets at a time
 KEPT_ERRORS = 16_000  # octets of what ssh says on stderr
@@ -142,7 +142,7 @@ class SshConnection:
             status = None
         if self._wrong_password:
             return "sudo does not take that password"
-        errors = self._errors.decode("utf-8", "replace")
+        errors = plain(self._errors.decode("utf-8", "replace").replace("\r", ""))
         if self.session.state is State.INSTALLING:
             return (
                 "the connection broke while it installed, which it brings to its end: push again in a minute to see"

@@ -30,6 +30,7 @@ log = structlog.get_logger()
 
 RESTART_SECONDS = 1.0  # before a worker that has ended by itself is started again
 REPORT_SECONDS = 1.0  # how old the figures of a worker may be
+SILENT_SECONDS = 60.0  # a worker that has not reported for so long hangs; as long as systemd waits for the first
 STOP_SECONDS = 40.0  # a worker that has not drained by then is killed
 MAX_AUTO = 4  # more would be memory for nothing on a LAN
 _PR_SET_PDEATHSIG = 1  # prctl(2)
@@ -127,7 +128,7 @@ class Workers:
         while True:
             process = self._processes[number]
             assert process.stdout is not None
-            while self._note(number, await process.stdout.readline()):
+            while self._note(number, await self._next_report(number, process.stdout)):
                 self._back(number)
             status = await process.wait()
             for name, value in self._latest.pop(number, {}).items():
@@ -139,6 +140,17 @@ class Workers:
             while not await self._started_again(number):
                 if self._stopping.is_set():
                     return
+
+    async def _next_report(self, number: int, reports: asyncio.StreamReader) -> bytes:
+        """Empty at the end of a process, which comes by our hand where it hangs."""
+        try:
+            # One that has told nothing yet may be reading a long spool.
+            async with asyncio.timeout(SILENT_SECONDS if number in self._latest else None):
+                return await reports.readline()
+        except TimeoutError:
+            log.error("worker hangs and is killed", worker=number, silent_seconds=SILENT_SECONDS)
+            self._processes[number].kill()
+            return b""
 
     async def _started_again(self, number: int) -> bool:
         """After a pause, so that one that ends at once does not keep the machine busy."""

@@ -21,7 +21,7 @@ from lanpost.net.listening_sockets import Listen, bind
 
 BACKLOG = 1024  # connections the kernel keeps for us while we are busy; it cuts this to net.core.somaxconn
 REFUSALS_TOLD_SECONDS = 1.0  # from one line in the log about clients too many to the next
-FIRST_WORDS_SECONDS = 0.5  # who has connected just before a stop may say so long what he came for
+FIRST_WORDS_SECONDS = 2.0  # who has connected so shortly before a stop may first do what he came for
 ACCEPT_TURNS = 3  # of the event loop, from accepting a connection to telling us of it
 ABORT_SECONDS = 1.0  # the loop tells of an aborted connection in its next round
 log = structlog.get_logger()

@@ -122,7 +122,7 @@ class ListeningSockets:
 def handed_sockets(environment: MutableMapping[str, str]) -> dict[str, socket.socket]:
     """What whoever started this process gave to it, by name; the variables are taken away, for our children's sake.
 
-    What is no listening socket, or has no name, is left alone.
+    What is no socket is left alone, and so is what has no name of its own.
     """
     found: dict[str, int] = json.loads(environment.pop(HANDED_ON, "{}"))
     count = environment.pop(LISTEN_FDS, "")
@@ -131,8 +131,11 @@ def handed_sockets(environment: MutableMapping[str, str]) -> dict[str, socket.so
         found |= dict(zip(names, range(FIRST_FD, FIRST_FD + int(count)), strict=False))
     handed = {}
     for name, descriptor in found.items():
-        os.set_inheritable(descriptor, False)
-        sock = socket.socket(fileno=descriptor)
+        try:
+            os.set_inheritable(descriptor, False)
+            sock = socket.socket(fileno=descriptor)
+        except OSError:
+            continue
         sock.setblocking(False)
         handed[name] = sock
     return handed

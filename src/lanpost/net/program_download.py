@@ -24,6 +24,7 @@ from lanpost.net.problem import problem
 AT_ONCE = 8  # files on their way; the next one is sent away, to come again
 PER_CLIENT = 2  # of those, to one machine: one that takes them slowly keeps nobody else from the file
 RETRY_SECONDS = 10
+LOGGED_RANGE = 80  # characters of what a client asks for: it may send a header full of them
 MEDIA_TYPE = "application/zip"
 SIGNATURE_TYPE = "text/plain"
 NONE_HERE = (
@@ -91,7 +92,7 @@ class ProgramDownload:
                 {"retry-after": str(RETRY_SECONDS)},
             )
         if request.method == "GET":
-            log.info("program handed out", client=client, range=request.headers.get("range", ""))
+            log.info("program handed out", client=client, range=request.headers.get("range", "")[:LOGGED_RANGE])
         return _Sent(
             self.sending, client, offer.file, media_type=MEDIA_TYPE, headers={"etag": etag}, filename="lanpost.pyz"
         )

@@ -75,8 +75,12 @@ class BundleFolder:
         fresh = path.with_name(f".{path.name}.part")
         with self._errors():
             path.parent.mkdir(parents=True, exist_ok=True)
+            # Root may be here, with a stick of somebody else's: no link on it leads us to files of this machine.
+            if path.parent.resolve() != self._folder.resolve() / Path(name).parent:
+                raise StoreError(f"{path.parent} is a link to another place: remove it, or take another stick")
+            fresh.unlink(missing_ok=True)
             try:
-                with fresh.open("wb", buffering=0) as file:
+                with fresh.open("xb", buffering=0) as file:
                     for chunk in content.chunks():
                         write_all(file.fileno(), chunk)
                         wrote(len(chunk))

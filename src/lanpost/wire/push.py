@@ -173,7 +173,7 @@ class PushSession:
     def noise(self) -> str:
         """The end of what was said that was not for us, before or instead of the first stage."""
         begun = "" if self._is_ready else self._begun.decode("utf-8", "replace")
-        return (self._noise + begun)[-KEPT_NOISE:].strip()
+        return plain(self._noise + begun)[-KEPT_NOISE:].strip()
 
     def next_event(self) -> Event | None:
         """The next word of the other side; None when more data is needed or the session is over."""
@@ -244,6 +244,11 @@ class PushSession:
         return Failed("protocol", text)
 
 
+def plain(text: str) -> str:
+    """What another machine said, so that it can be shown: nothing in it is a command to the terminal here."""
+    return "".join(letter if letter.isprintable() or letter == "\n" else " " for letter in text)
+
+
 def _event(fields: Any) -> Event:
     name = fields.get("event", "ready")
     return _READERS[name](fields)
@@ -253,11 +258,11 @@ _READERS: Mapping[str, Callable[[Any], Event]] = {
     "ready": lambda _: Ready(),
     "machine": lambda said: Machine(
         tuple(_number(each) for each in said["python"]),
-        _text(said["executable"]),
-        _text(said["machine"]),
+        _shown(said["executable"]),
+        _shown(said["machine"]),
         _number(said["bits"]),
         tuple(_text(each) for each in said["libc"]),
-        _text(said["system"]),
+        _shown(said["system"]),
         _number(said["uid"]),
     ),
     "plan": lambda said: Plan(
@@ -265,17 +270,17 @@ _READERS: Mapping[str, Callable[[Any], Event]] = {
         _number(said["offset"]),
         _text(said["part"]),
         _number(said["free"]),
-        _text(said["place"]),
-        _perhaps(_text, said["current"]),
+        _shown(said["place"]),
+        _perhaps(_shown, said["current"]),
         _perhaps(_number, said["reached"]),
         tuple(_perhaps(_text, each) for each in said["files"]),
     ),
     "got": lambda said: Got(_number(said["octets"])),
     "installing": lambda _: Installing(),
-    "line": lambda said: Line(_text(said["text"])),
-    "installed": lambda said: Installed(_number(said["status"]), _perhaps(_text, said["current"])),
-    "answer": lambda said: Answer(_number(said["status"]), _text(said["output"]), _text(said["errors"])),
-    "failed": lambda said: Failed(_text(said["kind"]), _text(said["text"])),
+    "line": lambda said: Line(_shown(said["text"])),
+    "installed": lambda said: Installed(_number(said["status"]), _perhaps(_shown, said["current"])),
+    "answer": lambda said: Answer(_number(said["status"]), _text(said["output"]), _shown(said["errors"])),
+    "failed": lambda said: Failed(_text(said["kind"]), _shown(said["text"])),
 }
 
 
@@ -283,6 +288,10 @@ def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise TypeError(value)
     return value
+
+
+def _shown(value: Any) -> str:
+    return plain(_text(value))
 
 
 def _number(value: Any) -> int:

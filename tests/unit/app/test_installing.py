@@ -343,6 +343,13 @@ def test_a_purge_does_not_follow_a_link_in_the_data_folders_place(with_first: In
     assert any(str(disk) in line for line in said if line.startswith("kept"))
 
 
+def test_a_purge_leaves_a_person_who_is_called_as_the_service_is(with_first: Installation) -> None:
+    accounts = with_first.place("/etc/passwd")
+    accounts.write_text("root:x:0:0::/root:/bin/sh\nlanpost:x:1000:1000::/home/lanpost:/bin/sh\n")
+    uninstall(with_first, [], lambda _: None, purge=True)
+    assert "lanpost:x:1000" in accounts.read_text()
+
+
 def test_uninstalling_one_role_leaves_the_other(there: Installation, first: Path) -> None:
     put(there, first, Role.SERVE)
     put(there, first, Role.AGENT)

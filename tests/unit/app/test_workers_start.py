@@ -89,3 +89,21 @@ async def test_a_process_that_cannot_be_started_again_is_tried_until_it_can(
         assert workers.total("received") == 2  # of the one that has ended, and of the new one
         await workers.stop()
         await duty
+
+
+async def test_a_process_that_hangs_is_killed_and_started_again(
+    program: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = Log()
+    monkeypatch.setattr(app_workers, "log", log)
+    monkeypatch.setattr(app_workers, "SILENT_SECONDS", 0.05)  # the stand-in reports once and no more
+    workers = Watched()
+    await workers.start()
+    await workers.reports.get()
+    duty = asyncio.create_task(workers.run())
+    async with asyncio.timeout(10):
+        assert await log.said.get() == "worker hangs and is killed"
+        assert await log.said.get() == "worker ended and is started again"
+        await workers.reports.get()
+        await workers.stop()
+        await duty

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import pytest
 
 from lanpost.errors import ConfigurationError
-from lanpost.net.listening_sockets import FIRST_FD, ListeningSockets, hand_on, handed_sockets
+from lanpost.net.listening_sockets import FIRST_FD, HANDED_ON, ListeningSockets, hand_on, handed_sockets
 
 
 @dataclass(frozen=True)
@@ -103,6 +103,14 @@ def test_sockets_are_found_by_the_variables_that_name_them_and_those_are_gone_th
     for sock in found.values():
         assert not sock.get_inheritable()
         sock.close()
+
+
+def test_what_is_no_socket_is_left_alone(stack: ExitStack) -> None:
+    reading, writing = os.pipe()
+    stack.callback(os.close, reading)
+    stack.callback(os.close, writing)
+    assert handed_sockets({HANDED_ON: f'{{"smtp-0.0.0.0-25-0": {reading}}}'}) == {}
+    os.write(writing, b"still open")
 
 
 def test_what_systemd_passed_to_another_process_is_not_ours() -> None:

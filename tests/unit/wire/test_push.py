@@ -152,6 +152,15 @@ def test_noise_is_kept_for_the_error_that_it_may_explain() -> None:
     assert session.noise == "This account is\nnot available"
 
 
+def test_nothing_that_is_said_there_is_a_command_to_the_terminal_here() -> None:
+    session = PushSession()
+    session.receive_data(b"\x1b]0;owned\x07Welcome\n")
+    ended = {"event": "failed", "kind": "full", "text": "\x1b[2Jno room für\u009b"}
+    events = played(session, said({}, MACHINE, ended), 1000)
+    assert events[-1] == Failed("full", " [2Jno room für ")
+    assert session.noise.isprintable()
+
+
 def test_our_own_calls_out_of_order_are_bugs() -> None:
     session = PushSession()
     with pytest.raises(LocalProtocolError):

@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
+from itertools import pairwise
 
 from lanpost.content.fax.codes import BLACK, EOL, MODE_BITS, MODES, RUN_BITS, WHITE, Mode, Run
 from lanpost.errors import InvalidFax
@@ -118,6 +119,16 @@ def line_by_reference(
             index -= 1
         while reference[index] < width and (reference[index] <= begun or index % 2 != black):
             index += 1
+        if index < len(above) and bits.startswith("11", at):
+            # Changes right below those above, a bit each: one by one, a page of them would take half a minute.
+            end = bits.find("0", at, at + len(above) - index)
+            below = above[index:] if end < 0 else above[index : index + end - at]
+            if not settled:
+                del below[_ascending(below) :]
+            changes += below
+            begun, black = changes[-1], black ^ len(below) & 1
+            index, at = index + len(below) - 1, at + len(below)
+            continue
         word = MODES[int(bits[at : at + MODE_BITS] or "0", 2)]
         if word is None:
             raise DamagedLineError("no mode of two-dimensional coding")
@@ -141,6 +152,11 @@ def line_by_reference(
     if begun > width:
         raise DamagedLineError("longer than the page is wide")
     return (_settled(changes, width) if settled else changes), at
+
+
+def _ascending(changes: list[int]) -> int:
+    """How many there are before a run of no dots."""
+    return next((at for at, (one, other) in enumerate(pairwise(changes), 1) if one >= other), len(changes))
 
 
 def _run(bits: str, at: int, table: list[Run | None], left: int) -> tuple[int, int]:
