@@ -6,6 +6,7 @@ or in ranges (RFC 9110 §14), a few at a time.
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from lanpost.net.problem import problem
 
 AT_ONCE = 8  # files on their way; the next one is sent away, to come again
 PER_CLIENT = 2  # of those, to one machine: one that takes them slowly keeps nobody else from the file
+LONGEST_SECONDS = 600.0  # 50 MB at 85 kB/s; whoever is slower goes on where it was cut off, and others had a chance
 RETRY_SECONDS = 10
 LOGGED_RANGE = 80  # characters of what a client asks for: it may send a header full of them
 MEDIA_TYPE = "application/zip"
@@ -47,10 +49,14 @@ class Offer:
 
 
 class ProgramDownload:
-    """Routes for the API. `offer` finds out what is handed out now: None, where there is nothing."""
+    """Routes for the API. `offer` finds out what is handed out now: None, where there is nothing.
 
-    def __init__(self, offer: Callable[[], Awaitable[Offer | None]]) -> None:
+    An answer that takes longer than `longest` seconds ends with TimeoutError.
+    """
+
+    def __init__(self, offer: Callable[[], Awaitable[Offer | None]], *, longest: float = LONGEST_SECONDS) -> None:
         self._offer = offer
+        self._longest = longest
         self.sending: Counter[str] = Counter()  # how many are on their way, by client
 
     def routes(self) -> list[Route]:
@@ -94,21 +100,29 @@ class ProgramDownload:
         if request.method == "GET":
             log.info("program handed out", client=client, range=request.headers.get("range", "")[:LOGGED_RANGE])
         return _Sent(
-            self.sending, client, offer.file, media_type=MEDIA_TYPE, headers={"etag": etag}, filename="lanpost.pyz"
+            self.sending,
+            client,
+            self._longest,
+            offer.file,
+            media_type=MEDIA_TYPE,
+            headers={"etag": etag},
+            filename="lanpost.pyz",
         )
 
 
 class _Sent(FileResponse):
-    """Counted as long as it is on its way."""
+    """Counted as long as it is on its way, which is not for ever."""
 
-    def __init__(self, sending: Counter[str], client: str, file: Path, **options: Any) -> None:
+    def __init__(self, sending: Counter[str], client: str, longest: float, file: Path, **options: Any) -> None:
         super().__init__(file, **options)
         self._sending = sending
         self._client = client
+        self._longest = longest
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self._sending[self._client] += 1
         try:
-            await super().__call__(scope, receive, send)
+            async with asyncio.timeout(self._longest):
+                await super().__call__(scope, receive, send)
         finally:
             self._sending -= Counter([self._client])  # forgets who has none any more
