@@ -93,6 +93,8 @@ def _too_new(data: Path, written: Written) -> str:
 def _read(data: Path) -> Written | None:
     path = data / FILE_NAME
     try:
+        if path.exists() and not path.is_file():
+            raise ValueError  # noqa: TRY301 - a pipe, say, that would be waited for
         document = json.loads(path.read_text("utf-8"))
         number = document["format"]
         if type(number) is not int or number < ORIGINAL:

@@ -129,3 +129,9 @@ def test_no_part_changes_without_the_format() -> None:
     parts = {name: schema.version for name, schema in schemas.items()}
     others = {"journal": journal.FORMAT, "token": PREFIX, "XML chart": NAMESPACE}
     assert PARTS[formats.FORMAT] == {**parts, **others}
+
+
+def test_a_pipe_in_its_place_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / formats.FILE_NAME)
+    with pytest.raises(StoreError, match=r"format\.json: cannot be read"):
+        refusal(tmp_path)
