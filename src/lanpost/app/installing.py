@@ -143,10 +143,13 @@ def _install(installation: Installation, plan: _Plan, wish: Wish, say: Say) -> l
     say(f"{installation.command}, completion and manual page")
     link_all(installation)
     replaced = installation.put_in_place(made, version)
+    there = plan.services.roles()
     switch(installation, plan.services, version, plan.asked, say)
 
     def go_back() -> str | None:
         before = installation.unproven()
+        if there and (fresh := [role for role in plan.asked if role not in there]):
+            plan.services.remove(fresh)
         if before is not None:
             back_to(installation, plan.services, before)
         elif replaced is not None:

@@ -53,7 +53,13 @@ class Services(Protocol):
         """What a person types to start it."""
 
     def put(self, roles: Sequence[Role], version: Path) -> None:
-        """Write the services of these roles as a version has them, to be started when the machine starts."""
+        """Write the services of these roles as a version has them.
+
+        Those that are new here are to be started when the machine starts; of the others it stays as it was chosen.
+        """
+
+    def is_wanted(self, role: Role) -> bool:
+        """Whether it is to run: somebody may have disabled it."""
 
     def restart(self, role: Role) -> None:
         """Start it anew and wait until it serves. ServiceFailed where it does not."""
@@ -108,16 +114,23 @@ class Systemd:
 
     def put(self, roles: Sequence[Role], version: Path) -> None:
         self._unit(Role.SERVE).parent.mkdir(parents=True, exist_ok=True)
+        fresh = [role for role in roles if not self._unit(role).exists()]
         for role in roles:
             replace_file(self._unit(role), (version / "share/systemd" / unit_name(role)).read_bytes(), 0o644)
             self._unit(role).chmod(0o644)
         if self._installation.is_live:
             self._systemctl("daemon-reload")
-            self._systemctl("enable", "--quiet", *map(unit_name, roles))
+            if fresh:
+                self._systemctl("enable", "--quiet", *map(unit_name, fresh))
             return
         self._installation.place(_WANTED).mkdir(exist_ok=True)
-        for role in roles:
+        for role in fresh:
             point(self._installation.place(_WANTED) / unit_name(role), f"{_UNITS}/{unit_name(role)}")
+
+    def is_wanted(self, role: Role) -> bool:
+        """Enabled, or running all the same."""
+        enabled = _run("systemctl", "is-enabled", unit_name(role)).stdout.startswith("enabled")
+        return enabled or self.is_active(role)
 
     def restart(self, role: Role) -> None:
         name = unit_name(role)
@@ -165,17 +178,13 @@ class PackagedUnits(Systemd):
     _invoke = "deb-systemd-invoke"  # asks policy-rc.d first
 
     def roles(self) -> list[Role]:
-        """Those that are enabled, or run all the same."""
-        return [role for role in Role if self._is_enabled(role) or self.is_active(role)]
+        return [role for role in Role if self.is_wanted(role)]
 
     def put(self, roles: Sequence[Role], version: Path) -> None:
         pass
 
     def remove(self, roles: Sequence[Role]) -> None:
         pass
-
-    def _is_enabled(self, role: Role) -> bool:
-        return _run("systemctl", "is-enabled", unit_name(role)).stdout.startswith("enabled")
 
 
 class InitScripts:
@@ -203,6 +212,9 @@ class InitScripts:
             replace_file(self._script(role), text, 0o755)
             self._script(role).chmod(0o755)
             self._update_rc(script_name(role), "defaults")
+
+    def is_wanted(self, role: Role) -> bool:  # noqa: ARG002
+        return True
 
     def restart(self, role: Role) -> None:
         done = _run(str(self._script(role)), "restart")
@@ -246,6 +258,9 @@ class NoServices:
 
     def put(self, roles: Sequence[Role], version: Path) -> None:
         pass
+
+    def is_wanted(self, role: Role) -> bool:  # noqa: ARG002
+        return True
 
     def restart(self, role: Role) -> None:
         pass

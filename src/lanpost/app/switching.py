@@ -55,6 +55,11 @@ def prove(
                 f"that it prints here as root, then `{services.start_command(role)}`"
             )
             continue
+        if not services.is_wanted(role):
+            left.append(
+                f"the service for {role} was disabled, and stays so; `{services.start_command(role)}` starts it"
+            )
+            continue
         say(f"{role}: started, waiting until it is ready")
         try:
             services.restart(role)
@@ -104,6 +109,8 @@ def _gone_back(
         return ServiceFailed(f"{told}\nIt stays installed; when that is mended, start it again", failed.log)
     say(f"{version} in force again")
     for role in roles:
+        if role not in services.roles() or not services.is_wanted(role):
+            continue
         if role is Role.AGENT and not knows_server(settings):
             continue
         try:

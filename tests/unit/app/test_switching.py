@@ -24,6 +24,7 @@ class HereAndNow:
         self._there = there
         self._roles = list(roles)
         self._broken = broken
+        self.disabled: set[Role] = set()
         self.started: list[tuple[Role, str | None]] = []
 
     def roles(self) -> list[Role]:
@@ -34,6 +35,9 @@ class HereAndNow:
 
     def put(self, roles: Sequence[Role], version: Path) -> None:
         pass
+
+    def is_wanted(self, role: Role) -> bool:
+        return role not in self.disabled
 
     def restart(self, role: Role) -> None:
         if self._there.current() == self._broken:
@@ -103,3 +107,14 @@ def test_an_agent_that_knows_no_server_is_not_started_and_one_is_told_what_to_do
     assert services.started == []
     assert go(there, services, "1.0", replace(settings, agent=Agent(name="fax1"))) == []
     assert services.started == [(Role.AGENT, "1.0")]
+
+
+def test_a_service_that_was_disabled_is_not_started_and_one_is_told(there: Installation) -> None:
+    services = HereAndNow(there, [Role.SERVE, Role.DIRECTORY], broken="2.0")
+    services.disabled.add(Role.DIRECTORY)
+    assert go(there, services, "1.0") == [
+        "the service for directory was disabled, and stays so; `start directory` starts it"
+    ]
+    with pytest.raises(ServiceFailed, match=r"Gone back to 1\.0, which runs again"):
+        go(there, services, "2.0")
+    assert services.started == [(Role.SERVE, "1.0"), (Role.SERVE, "1.0")]
