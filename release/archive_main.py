@@ -1,7 +1,5 @@
 """`__main__.py` of lanpost.pyz. The first thing that any Python runs of it, so it is written for all of them."""
 
-# ruff: noqa: UP
-
 import sys
 
 OLDEST, NEWEST = (3, 11), (3, 13)
