@@ -51,7 +51,7 @@ def test_a_terminal_in_its_sandbox_gets_its_mail_wherever_it_moves(
     terminal = LanpostMachine(machine_lan, "fax1", "agent", settings)
     terminal.make_data_folder()
     token = server.lanpost_json("terminal", "add", "fax1")["token"]
-    terminal.lanpost("agent", "enrol", token)
+    assert "`systemctl start lanpost-agent`" in terminal.lanpost("agent", "enrol", token)
     terminal.start()
     elsewhere = f"{machine_lan.network}.99"
     for number, address in enumerate((terminal.address, elsewhere), 1):

@@ -81,6 +81,14 @@ def services_of(installation: Installation) -> Services:
     return InitScripts(installation) if by_scripts else NoServices()
 
 
+def start_command_here(role: Role, file: Path | None) -> str | None:
+    """What starts this role's service on this machine; None where it has none that reads that configuration."""
+    installation = Installation()
+    services = services_of(installation)
+    reads_it = file is None or file == installation.configuration
+    return services.start_command(role) if reads_it and role in services.roles() else None
+
+
 def write_service_files(version: Path) -> None:
     """What `put` will take, into the folder of a version that is being made."""
     for folder in ("systemd", "init.d"):

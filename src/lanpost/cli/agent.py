@@ -18,6 +18,7 @@ from lanpost.app.setting_values import terminal_name
 from lanpost.app.settings import Settings
 from lanpost.cli.options import print_json, with_json
 from lanpost.model.token import MAX_TOKEN
+from lanpost.store.program_file import running_archive
 
 with_config = click.option(
     "--config",
@@ -84,9 +85,17 @@ def enrol(context: click.Context, token: str, config: str | None) -> None:
         click.echo(f"warning: the server was not reached ({unreachable}); the agent will try again", err=True)
     else:
         click.echo(f"the server is the one of the token (pin {held.token.pin[:16]}...)")
+    from lanpost.app.services import start_command_here  # what only this command needs
+    from lanpost.model.role import Role
+
+    if start := start_command_here(Role.AGENT, settings.file):
+        click.echo(f"next: start the agent with `{start}`, or restart it if it runs already")
+        return
+    running = running_archive()
+    program = f"{sys.executable} {running}" if running else "lanpost"
     option = f" --config {settings.file}" if settings.file else ""
-    click.echo(f"next: start the agent with `lanpost agent{option}`, or again if it runs already;")
-    click.echo(f"      on a fax machine of lanpost's own `lanpost fax receive{option}` in its place")
+    click.echo(f"next: start the agent with `{program} agent{option}`, or again if it runs already;")
+    click.echo(f"      on a fax machine of lanpost's own `{program} fax receive{option}` in its place")
 
 
 @agent.command()
