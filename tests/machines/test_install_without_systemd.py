@@ -49,6 +49,17 @@ def test_installed_by_an_init_script_upgraded_and_started_with_the_machine(
     assert "status 0" in ran(device, "lanpost rollback")
     assert version(device) == first
 
+    pid, configuration = device.read("/run/lanpost-serve.pid"), device.read("/etc/lanpost/lanpost.toml")
+    device.write("/etc/lanpost/lanpost.toml", 'domain = "office.lan"\nno-such-setting = 1\n')
+    said = ran(device, "/etc/init.d/S90lanpost", "restart")
+    assert "lanpost serve runs on as it is: " in said
+    assert "no-such-setting" in said
+    assert "status 1" in said
+    assert device.read("/run/lanpost-serve.pid") == pid
+    device.write("/etc/lanpost/lanpost.toml", configuration)
+    assert version(device) == first
+    assert "status 0" in ran(device, "/etc/init.d/S90lanpost", "restart")
+
     device.reboot()
     with smtplib.SMTP(device.address, timeout=PATIENCE) as client:
         assert client.ehlo()[0] == 250

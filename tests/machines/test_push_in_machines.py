@@ -67,7 +67,9 @@ def test_from_the_terminal_to_directory_and_mail_server_and_a_mail_back(
     terminal.copy_in(TAKER, "/root/mail_taker.py")
     taker = terminal.start("mail software", "python3", "/root/mail_taker.py", "25")
     taker.wait_for("listening")
-    assert "python3 /root/lanpost.pyz agent`" in do(enrol.replace("lanpost ", "python3 lanpost.pyz "))
+    assert "/root/lanpost.pyz agent --config /root/lanpost.toml`" in do(
+        enrol.replace("lanpost ", "python3 lanpost.pyz ")
+    )
     agent = terminal.start("agent", "sh", "-c", "cd /root; exec python3 lanpost.pyz agent")
     agent.wait_for("registered: fax1")
     assert f"{terminal.address}:25" in server.run("lanpost", "lookup", "fax1")

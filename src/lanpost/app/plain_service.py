@@ -66,13 +66,15 @@ class PlainService:
     def restart(self) -> None:
         """Start the version in force anew, and return once it serves.
 
-        A server is started in the process that it is: who connects meanwhile waits, and is not refused.
+        A server is started in the process that it is: who connects meanwhile waits, and is not refused. One whose
+        configuration is not in order runs on as it is, and InstallationError says why.
         """
         pid = self.pid()
         if pid is None or self._role is Role.AGENT:
             self.stop()
             self.start()
             return
+        self._check_configuration()
         begun = self._log_size()
         with self._news() as news:
             os.kill(pid, signal.SIGUSR2)
@@ -99,6 +101,20 @@ class PlainService:
         if (pid := self.pid()) is None:
             raise InstallationError(f"lanpost {self._role} does not run")
         os.kill(pid, signal.SIGHUP)
+
+    def _check_configuration(self) -> None:
+        done = subprocess.run(
+            [*_command(), "check"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=READY_SECONDS,
+            check=False,
+            cwd="/",
+            preexec_fn=lambda: become(USER),
+        )
+        if done.returncode:
+            raise InstallationError(f"lanpost {self._role} runs on as it is: {done.stderr.strip()}")
 
     def _failed(self, how: str, begun: int) -> NoReturn:
         ended = self.pid() is None

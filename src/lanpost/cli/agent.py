@@ -94,8 +94,9 @@ def enrol(context: click.Context, token: str, config: str | None) -> None:
     running = running_archive()
     program = f"{sys.executable} {running}" if running else "lanpost"
     option = f" --config {settings.file}" if settings.file else ""
-    click.echo(f"next: start the agent with `{program} agent{option}`, or again if it runs already;")
-    click.echo(f"      on a fax machine of lanpost's own `{program} fax receive{option}` in its place")
+    click.echo(f"next: start the agent with `{program} agent{option}`, or again if it runs already")
+    if not running:  # faxes want libraries that do not run straight from the file
+        click.echo(f"      (on a fax machine of lanpost's own, `lanpost fax receive{option}` in its place)")
 
 
 @agent.command()
