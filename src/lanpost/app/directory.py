@@ -55,7 +55,6 @@ class DirectoryServer:
             raise ConfigurationError(f"{settings.file or 'the default settings'}: " + "; ".join(found))
         self._settings = settings
         self._state = STARTING
-        self._stop = asyncio.Event()
         self._started = time.monotonic()
         self._succession = Succession()
         allow_open_files(2 * settings.limits.connections + 500)
@@ -68,9 +67,7 @@ class DirectoryServer:
         loop = asyncio.get_running_loop()
         async with AsyncExitStack() as stack:
             await self._open(stack)
-            for number in (signal.SIGTERM, signal.SIGINT):
-                loop.add_signal_handler(number, self._end)
-            loop.add_signal_handler(signal.SIGUSR2, self._start_again)
+            self._succession.heed_signals(loop)
             loop.add_signal_handler(signal.SIGHUP, self._reload)
             beside = [
                 loop.create_task(self._certificates.keep_renewed()),
@@ -84,7 +81,7 @@ class DirectoryServer:
                 readiness.notify("READY=1", "STATUS=answering")
                 self._state = READY
                 ready()
-                await self._stop.wait()
+                await self._succession.ends.wait()
             finally:
                 self._state = STOPPING
                 self._succession.end()
@@ -97,16 +94,6 @@ class DirectoryServer:
     @property
     def succession(self) -> Succession:
         return self._succession
-
-    def _end(self) -> None:
-        """SIGTERM: also where a new beginning was under way."""
-        self._succession.starts_again = False
-        self._stop.set()
-
-    def _start_again(self) -> None:
-        """SIGUSR2: end, and begin anew in the same process, with the same sockets."""
-        self._succession.starts_again = True
-        self._stop.set()
 
     async def _open(self, stack: AsyncExitStack) -> None:
         settings = self._settings

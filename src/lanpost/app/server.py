@@ -114,7 +114,6 @@ class Server:
         self._hostname = settings.hostname or socket.gethostname()  # never the "fully qualified" one: that asks DNS
         self._started = time.monotonic()
         self._state = STARTING
-        self._stop = asyncio.Event()
         self._listeners: Sequence[Listener] = ()
         self._metrics = Metrics()
         self._login_delays = LoginDelays()  # one for all services: who guesses at one has guessed at the others
@@ -128,10 +127,7 @@ class Server:
         async with AsyncExitStack() as stack:
             await self._open(stack)
             await self._listen(stack)
-            for number in (signal.SIGTERM, signal.SIGINT):
-                loop.add_signal_handler(number, self._end)
-            # What is sent to all processes is for the first alone.
-            loop.add_signal_handler(signal.SIGUSR2, (lambda: None) if self._worker else self._start_again)
+            self._succession.heed_signals(loop, further=bool(self._worker))
             loop.add_signal_handler(signal.SIGHUP, self._reload)
             stack.push_async_callback(self._workers.stop)
             await self._workers.start()
@@ -154,7 +150,7 @@ class Server:
                     readiness.notify("READY=1", f"STATUS=taking mail, {self._count} processes")
                 self._state = READY
                 ready()
-                await self._stop.wait()
+                await self._succession.ends.wait()
                 self._state = STOPPING
                 self._succession.end()
                 if not self._worker:
@@ -169,16 +165,6 @@ class Server:
     @property
     def succession(self) -> Succession:
         return self._succession
-
-    def _end(self) -> None:
-        """SIGTERM: also where a new beginning was under way."""
-        self._succession.starts_again = False
-        self._stop.set()
-
-    def _start_again(self) -> None:
-        """SIGUSR2: end, and begin anew in the same process, with the same sockets."""
-        self._succession.starts_again = True
-        self._stop.set()
 
     def _serve_for(self, worker: int) -> None:
         """A further process is gone: its clients are ours until it is back."""

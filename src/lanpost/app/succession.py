@@ -6,7 +6,9 @@ becomes its successor, in place: SIGUSR2 ends it as SIGTERM does, and then it ex
 
 from __future__ import annotations
 
+import asyncio
 import os
+import signal
 import sys
 from collections.abc import Collection, Mapping, Sequence
 from typing import NoReturn
@@ -20,11 +22,27 @@ log = structlog.get_logger()
 
 
 class Succession:
-    """The sockets of one server: from the process before, to the one after."""
+    """The sockets of one server: from the process before, to the one after. Knows when this one is to end."""
 
     def __init__(self) -> None:
         self.sockets = ListeningSockets({})
+        self.ends = asyncio.Event()
         self.starts_again = False  # in place, once this run is over
+
+    def heed_signals(self, loop: asyncio.AbstractEventLoop, *, further: bool = False) -> None:
+        """SIGTERM and SIGINT end this run, SIGUSR2 ends it and begins anew. A `further` process begins nothing."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._end)
+        # What is sent to all processes is for the first alone.
+        loop.add_signal_handler(signal.SIGUSR2, (lambda: None) if further else self._begin_anew)
+
+    def _end(self) -> None:
+        self.starts_again = False  # also where a new beginning was under way
+        self.ends.set()
+
+    def _begin_anew(self) -> None:
+        self.starts_again = True
+        self.ends.set()
 
     def begin(
         self, services: Mapping[str, Sequence[Listen]], *, processes: int = 1, alone: Collection[str] = ()
