@@ -41,9 +41,11 @@ class Caller:
         try:
             async with asyncio.timeout(PATIENCE):
                 reader, writer = await asyncio.open_connection(self.host, self.port, ssl=self.tls)
-                await self.call(reader, writer, number)
+                try:
+                    await self.call(reader, writer, number)
+                finally:
+                    writer.close()
             self.waited.append(time.monotonic() - began)
-            writer.close()
         except (OSError, EOFError, AssertionError) as error:
             self.failed.append(f"client {number}, after {time.monotonic() - began:.2f} s: {error!r}")
 

@@ -122,6 +122,7 @@ class Listener:
         self._per_client: dict[str, int] = {}
         self._empty = asyncio.Event()
         self._stopping = False
+        self._over = False  # drained: whoever is only told of now is not taken in
         self._refused = 0  # not told of yet
         self._refusal_told = -REFUSALS_TOLD_SECONDS
 
@@ -189,6 +190,12 @@ class Listener:
 
         Returns how many were cut off.
         """
+        try:
+            return await self._drain(seconds)
+        finally:
+            self._over = True
+
+    async def _drain(self, seconds: float) -> int:
         self.stop_accepting()
         for _ in range(ACCEPT_TURNS):
             await asyncio.sleep(0)
@@ -212,6 +219,8 @@ class Listener:
 
     def admit(self, connection: Connection) -> bool:
         """Count a new connection, unless there are too many. For Connection only."""
+        if self._over:
+            return False
         host = connection.client_host
         held = self._per_client.get(host, 0)
         if held >= self._limits.per_client or len(self._connections) >= self._limits.total:
