@@ -75,7 +75,9 @@ def send(program: Program, to: str, subject: str, body: str = "x\r\n") -> None:
 def inbox(agent: AgentProgram) -> list[str]:
     """Subjects of what the agent took, in order."""
     folder = agent.folder / "inbox"
-    return sorted(str(mail["subject"]) for mail in mailbox.Maildir(folder)) if folder.exists() else []
+    if not all((folder / part).exists() for part in ("new", "cur", "tmp")):
+        return []  # the agent is about to make it
+    return sorted(str(mail["subject"]) for mail in mailbox.Maildir(folder))
 
 
 def registrations(program: Program, address: str) -> list[dict[str, Any]]:
