@@ -15,8 +15,7 @@ from lanpost.content.fax.page import FaxPage
 from lanpost.content.fax.profile_s import write_profile_f, write_profile_s
 from lanpost.content.fax.reading import Damage, read_pages
 
-# Nothing here opens a socket: what the collector finds unclosed meanwhile is of a test before, in the same process.
-pytestmark = [pytest.mark.peer, pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")]
+pytestmark = pytest.mark.peer
 
 HYLAFAX = Path(__file__).parents[2] / ".make" / "hylafax" / "usr" / "lib" / "hylafax"
 S_PAGES = [written_page(300, seed=1), photograph(200), written_page(500, seed=3, y_dpi=196)]
